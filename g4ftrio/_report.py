@@ -1,0 +1,96 @@
+"""What a race did: one record an entrant, filled in as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from g4ftrio._chunks import Usage
+from g4ftrio._errors import describe
+
+__all__ = ("EntrantReport", "Outcome", "RaceReport")
+
+Outcome: TypeAlias = Literal["won", "lost", "failed", "rejected", "cancelled", "not_started", "running"]
+
+
+def _never() -> float:
+    return 0.0
+
+
+class EntrantReport(Struct, kw_only=True):
+    """What became of one entrant. Times are seconds of the loop's clock from the race's start, None is never.
+
+    ``connected_at`` stays None where a kept-alive connection was used. ``usage_known`` tells what ``usage`` is worth:
+    ``exact`` where the service said it, ``at_least`` where the answer was cut short after some chunks, ``unknown``.
+    """
+
+    name: str
+    model: str = ""
+    outcome: Outcome = "not_started"
+    started_at: float | None = None
+    connected_at: float | None = None
+    first_byte_at: float | None = None
+    first_chunk_at: float | None = None
+    clean_at: float | None = None
+    ended_at: float | None = None
+    chunks: int = 0
+    bytes: int = 0
+    filtered: int = 0
+    error: Exception | None = None
+    usage: Usage | None = None
+    usage_known: Literal["exact", "at_least", "unknown"] = "unknown"
+    race: RaceReport | None = None
+    clock: Callable[[], float] = field(default=_never)
+
+    def stamp(self, event: str) -> None:
+        """Note the time of an event the first time that it happens; ``event`` is one of the ``*_at`` above."""
+        if getattr(self, event) is None:
+            setattr(self, event, self.clock())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; errors as text, times to the microsecond."""
+        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name != "clock"}
+
+    def __repr__(self) -> str:
+        at = "" if self.clean_at is None else f" clean_at={self.clean_at:.3f}"
+        return f"<{self.name} {self.outcome}{at}>"
+
+
+class RaceReport(Struct, kw_only=True):
+    """What a race did: its policy, and a record for every entrant in the order in which they were named."""
+
+    policy: str
+    entrants: list[EntrantReport]
+
+    @property
+    def winner(self) -> EntrantReport | None:
+        """The record of the entrant that won, or None."""
+        return next((entrant for entrant in self.entrants if entrant.outcome == "won"), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"policy": self.policy, "entrants": [entrant.to_dict() for entrant in self.entrants]}
+
+    def __str__(self) -> str:
+        return "\n".join([f"race, {self.policy}:", *(_line(entrant) for entrant in self.entrants)])
+
+
+def _line(entrant: EntrantReport) -> str:
+    at = "" if entrant.clean_at is None else f", clean after {entrant.clean_at:.3f} s"
+    why = "" if entrant.error is None else f": {describe(entrant.error).removeprefix(f'{entrant.name}: ')}"
+    return f"  {entrant.name}: {entrant.outcome.replace('_', ' ')}{at}{why}"
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case float():
+            return round(value, 6)
+        case Exception():
+            return {"type": type(value).__name__, "message": describe(value)}
+        case Usage():
+            return {name: getattr(value, name) for name in value.__struct_fields__}
+        case RaceReport():
+            return value.to_dict()
+    return value

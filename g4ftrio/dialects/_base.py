@@ -1,0 +1,52 @@
+"""What a dialect is: a wire format without I/O. Request in, body out; frames in, chunks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from g4ftrio._chunks import Chunk
+from g4ftrio._request import ChatRequest
+
+__all__ = ("Decoder", "Dialect")
+
+
+class Decoder(Protocol):
+    """Reads one answer. It never raises: what went wrong is in ``error``, after the chunks that came before it.
+
+    :ivar done: the dialect's end marker was read; what follows is not the answer's
+    :ivar error: what went wrong; nothing more comes after it
+    """
+
+    done: bool
+    error: Exception | None
+
+    def feed(self, frames: Sequence[bytes]) -> list[Chunk]:
+        """Read some frames, and give the chunks that they held, mostly as many, sometimes none."""
+
+    def close(self) -> list[Chunk]:
+        """Say that no frame follows; gives what was still held back. ``error`` is set if the answer was cut."""
+
+
+class Dialect(Protocol):
+    """A wire format. Frozen; how vendors differ is in its fields."""
+
+    @property
+    def path(self) -> str:
+        """What to append to the API base for a chat, ``/chat/completions`` say."""
+
+    def encode(self, request: ChatRequest) -> dict[str, Any]:
+        """Give the request's body."""
+
+    def decoder(self) -> Decoder:
+        """Begin to read an answer."""
+
+    def read_error(self, body: bytes) -> tuple[str, str]:
+        """Find the message and the code (both may be empty) in the body of an error answer, of whatever form."""
+
+    @property
+    def models_path(self) -> str:
+        """What to append to the API base to list the models."""
+
+    def read_models(self, body: bytes) -> list[str]:
+        """Read the names of the models out of the list's body."""
