@@ -14,10 +14,12 @@ __all__ = ("Decoder", "Dialect")
 class Decoder(Protocol):
     """Reads one answer. It never raises: what went wrong is in ``error``, after the chunks that came before it.
 
+    :ivar finished: the answer is whole, though something may follow that is worth waiting for a little: usage
     :ivar done: the dialect's end marker was read; what follows is not the answer's
     :ivar error: what went wrong; nothing more comes after it
     """
 
+    finished: bool
     done: bool
     error: Exception | None
 

@@ -1,0 +1,82 @@
+"""Providers: who, where, which dialect, which key. Found by name from a spec, ``provider[/model][@base_url]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from g4ftrio._errors import SetupError, SpecError, UnknownProviderError
+from g4ftrio.base_provider import AbstractProvider
+from g4ftrio.providers import _catalog
+from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this package's face
+from g4ftrio.providers._declared import HttpProvider
+
+__all__ = (*_catalog.__all__, "HttpProvider", "find", "known", "resolve")  # noqa: PLE0604  # names of the catalogue
+
+GROUP = "g4ftrio.providers"  # the entry-point group by which other packages add theirs
+
+_SPEC = re.compile(r"(?P<label>[\w.+-]+)(?:[/:](?P<model>.*?))?(?:@(?P<base>[a-z][a-z0-9+.-]*://.*))?", re.IGNORECASE)
+
+
+def known() -> dict[str, type[AbstractProvider]]:
+    """Every provider by its label: those of the catalogue, and those that other packages bring as entry points."""
+    found: dict[str, type[AbstractProvider]] = {_label(cls): cls for cls in _declared()}
+    for label, load in _plugins().items():
+        if label not in found:
+            found[label] = load()
+    return dict(sorted(found.items()))
+
+
+def find(label: str) -> type[AbstractProvider]:
+    """The provider of that label.
+
+    :raises UnknownProviderError: there is none; it names the nearest
+    """
+    wanted = label.lower()
+    for cls in _declared():
+        if wanted in (_label(cls), cls.__name__.lower()):
+            return cls
+    plugins = _plugins()
+    if wanted not in plugins:
+        raise UnknownProviderError(label, [*map(_label, _declared()), *plugins])
+    return plugins[wanted]()
+
+
+def resolve(provider: AbstractProvider | type[AbstractProvider] | str) -> AbstractProvider:
+    """Turn an instance, a class or a spec into a provider.
+
+    A spec is ``provider[/model][@base_url]``: the provider ends at the first ``/`` or ``:``, and an ``@`` counts only
+    before a scheme, so that model names may hold all three.
+
+    :raises SpecError: a spec that cannot be read
+    :raises UnknownProviderError: no provider of that name
+    """
+    if isinstance(provider, AbstractProvider):
+        return provider
+    if isinstance(provider, type) and issubclass(provider, AbstractProvider):
+        return provider()
+    if not isinstance(provider, str):
+        raise SetupError(f"a provider is an instance, a class or a spec, not {type(provider).__name__}")
+    match = _SPEC.fullmatch(provider.strip())
+    if match is None:
+        raise SpecError(f"{provider!r} is not a provider's spec: write provider[/model][@base_url]")
+    cls = find(match["label"])
+    settings: dict[str, Any] = {"model": match["model"] or ""}
+    if match["base"]:
+        settings["api_base"] = match["base"]
+    return cls(**settings)
+
+
+def _declared() -> list[type[AbstractProvider]]:
+    return [getattr(_catalog, name) for name in _catalog.__all__]
+
+
+def _label(cls: type[AbstractProvider]) -> str:
+    return cls.label
+
+
+def _plugins() -> dict[str, Callable[[], type[AbstractProvider]]]:
+    from importlib.metadata import entry_points
+
+    return {entry.name.lower(): entry.load for entry in entry_points(group=GROUP)}

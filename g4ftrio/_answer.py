@@ -1,0 +1,271 @@
+"""One answer of one provider as a source of chunks: over HTTP, or from any async generator; and how long to wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from anyio import CancelScope, current_time
+
+from g4ftrio._chunks import AudioResponse, Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
+from g4ftrio._cleaning import is_content
+from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
+from g4ftrio._framing import framer_for
+from g4ftrio._report import EntrantReport
+from g4ftrio._request import Call
+from g4ftrio._source import IteratorSource, Source
+from g4ftrio._timeouts import Timeout, Waits
+from g4ftrio.transports import http
+
+if TYPE_CHECKING:
+    import httpx
+
+    from g4ftrio.dialects._base import Dialect
+
+__all__ = ("GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
+
+_SILENCE_IS_THE_END = 2.0  # seconds after a finish reason
+_OUTPUT = (str, Reasoning, Refusal, ToolCallDelta, AudioResponse, ImageResponse)
+_DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
+
+
+class HttpAnswer:
+    """An answer read over HTTP: a context manager, and the source that it gives.
+
+    No scope is open between its reads, so it may be read and closed by any task.
+
+    :param client: a client to use, or None and ``open_client`` makes one of the answer's own
+    :param prepare: gives the request, and what must be masked in whatever the service says
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient | None,
+        prepare: Callable[[], Awaitable[tuple[Call, tuple[str, ...]]]],
+        dialect: Dialect,
+        *,
+        timeout: Timeout,
+        record: EntrantReport,
+        open_client: Callable[[], httpx.AsyncClient] = http.open_http_client,
+    ) -> None:
+        self._client = client
+        self._open_client = open_client
+        self._prepare = prepare
+        self._dialect = dialect
+        self._timeout = timeout
+        self._record = record
+        self._secrets: tuple[str, ...] = ()
+        self._own: list[httpx.AsyncClient] = []
+        self._detached = False
+        self._response: http.Response | None = None
+        self._decoder = dialect.decoder()
+        self._ended = False
+
+    async def __aenter__(self) -> Source[Chunk]:
+        try:
+            await self._send()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if not self._detached:
+            await self.aclose()
+
+    async def pull(self) -> list[Chunk]:
+        """Give the chunks that the next reads bring; an empty list is the end.
+
+        :raises ProviderError: the answer is an error, cannot be read, or was cut
+        """
+        while True:
+            if self._decoder.error is not None:
+                raise self._signed(self._decoder.error)
+            if self._ended:
+                return []
+            if chunks := await self._read():
+                return chunks
+
+    async def aclose(self) -> None:
+        """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
+        try:
+            if self._response is not None:
+                if self._ended and self._decoder.error is None:
+                    await self._response.drain(_DRAIN)
+                await self._response.aclose()
+        finally:
+            while self._own:
+                await self._own.pop().aclose()
+
+    def close_now(self) -> None:
+        """Close the socket at once, without awaiting anything."""
+        if self._response is not None:
+            self._response.close_now()
+
+    def detach(self) -> None:
+        """Outlive the context: from here on ``aclose`` closes it."""
+        self._detached = True
+
+    def adopt(self, client: httpx.AsyncClient) -> None:
+        """Close this client too, when this is closed."""
+        self._own.append(client)
+
+    async def _send(self) -> None:
+        call, self._secrets = await self._prepare()
+        client = self._client
+        if client is None:
+            client = self._open_client()
+            self._own.append(client)
+        try:
+            self._response = await http.send(client, call, timeout=self._timeout, record=self._record)
+            await http.checked(self._response, self._dialect.read_error, self._secrets)
+        except ProviderError as error:
+            raise self._signed(error) from error.__cause__
+        self._framer = framer_for(self._response.content_type)
+
+    async def _read(self) -> list[Chunk]:
+        decoder = self._decoder
+        try:
+            data = await self._next_bytes()
+            frames = self._framer.feed(data) if data else self._framer.close()
+        except ProviderError as error:
+            if not (decoder.finished and isinstance(error, TruncatedError)):
+                raise self._signed(error) from error.__cause__
+            data, frames = b"", []
+        chunks = decoder.feed(frames)
+        if not data and not decoder.done:
+            chunks += decoder.close()
+        self._ended = decoder.done or not data
+        return chunks
+
+    async def _next_bytes(self) -> bytes:
+        """Read; after a finish reason nothing but usage can follow, and some servers then neither write nor close."""
+        response = self._response
+        if response is None:
+            raise RuntimeError("this answer was not opened")
+        if not self._decoder.finished:
+            return await response.pull()
+        with CancelScope(deadline=current_time() + _SILENCE_IS_THE_END):
+            return await response.pull()
+        return b""
+
+    def _signed(self, error: Exception) -> Exception:
+        if isinstance(error, ProviderError):
+            error.provider = error.provider or self._record.name
+            error.message = mask(error.message, self._secrets)
+        return error
+
+
+class GeneratorAnswer:
+    """An answer from an async generator, opened and closed by one task."""
+
+    def __init__(self, generator: Callable[[], AsyncIterator[Chunk]]) -> None:
+        self._generator = generator
+        self._source: IteratorSource[Chunk] | None = None
+
+    async def __aenter__(self) -> Source[Chunk]:
+        self._source = IteratorSource(self._generator())
+        return self._source
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._source is not None:
+            await self._source.aclose()
+
+
+class Patient:
+    """An answer that is waited for only so long, around another one.
+
+    :param kinds: the time-outs that are watched here; what is left out is watched elsewhere
+    """
+
+    def __init__(
+        self,
+        answer: AbstractAsyncContextManager[Source[Chunk]],
+        timeout: Timeout,
+        name: str,
+        kinds: tuple[str, ...] = ("first_chunk", "stall", "total"),
+    ) -> None:
+        self._answer = answer
+        self._waits = Waits(timeout, kinds)
+        self._name = name
+
+    async def __aenter__(self) -> Source[Chunk]:
+        self._source: Any = await self._watched(self._answer.__aenter__)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._answer.__aexit__(kind, error, traceback)
+
+    async def pull(self) -> list[Chunk]:
+        """Give what the next read brings.
+
+        :raises APITimeoutError: it did not come in time
+        """
+        batch: list[Chunk] = await self._watched(self._source.pull)
+        if any(isinstance(chunk, _OUTPUT) for chunk in batch):
+            self._waits.output(clean=any(_is_content(chunk) for chunk in batch))
+        return batch
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._source.aclose()
+
+    def close_now(self) -> None:
+        """Close the socket at once."""
+        self._source.close_now()
+
+    def detach(self) -> None:
+        """Outlive the context."""
+        self._source.detach()
+
+    def adopt(self, client: httpx.AsyncClient) -> None:
+        """Close this client too."""
+        self._source.adopt(client)
+
+    async def _watched(self, read: Callable[[], Any]) -> Any:
+        with CancelScope(deadline=self._waits.begin(current_time())):
+            try:
+                return await read()
+            finally:
+                self._waits.end(current_time())
+        kind, seconds = self._waits.reached()
+        raise APITimeoutError(kind, seconds, provider=self._name)
+
+
+class Lazy:
+    """An answer that is asked for at the first read, and belongs to nobody's task."""
+
+    def __init__(self, answer: AbstractAsyncContextManager[Any]) -> None:
+        self._answer = answer
+        self._source: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to close."""
+        return self._source is not None
+
+    async def pull(self) -> list[Chunk]:
+        """Open it if it is not, and read."""
+        if self._source is None:
+            self._source = await self._answer.__aenter__()
+            self._source.detach()
+        batch: list[Chunk] = await self._source.pull()
+        return batch
+
+    async def aclose(self) -> None:
+        """Close it where it was opened."""
+        if self._source is not None:
+            await self._source.aclose()
+
+    def close_now(self) -> None:
+        """Close the socket at once."""
+        if self._source is not None:
+            self._source.close_now()
+
+
+def _is_content(chunk: Chunk) -> bool:
+    return is_content(chunk, chunk if isinstance(chunk, str) else "")

@@ -1,0 +1,352 @@
+"""A race over anything that gives items: the first clean item wins, the others are dropped at that moment.
+
+How it works. Every entrant is a resource that its own task opens and closes; after the win only its source goes to
+the consumer, who then reads it directly (``_handoff``). The scopes of an entrant nest in this order, and every other
+order misnests somewhere::
+
+    hard  >  open() ... close  >  step  >  pull()
+
+``step`` cancels softly: only a read is cancelled, so the resource then closes undisturbed. ``hard`` encloses the
+closing too, and is given a deadline of ``grace`` seconds and a shield as soon as the reading is over, so that closing
+survives a cancellation from outside and is bounded all the same. An entrant that is still opening has nothing to close
+softly, and is cancelled hard.
+
+There is exactly one winner because the test and the setting of ``winner`` have no ``await`` between them. The winner's
+owner waits, shielded, until the consumer is done: were it cancelled from outside together with the consumer, it would
+close the connection under the consumer's read.
+
+Errors of entrants never leave their tasks; they are kept in the records. What the caller's body raises is not
+put into the task group, so it leaves bare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
+
+import anyio
+from anyio import CancelScope, current_time
+from anyio.lowlevel import checkpoint
+
+from g4ftrio._errors import AllFailed, RejectedError
+from g4ftrio._handoff import Pump, affinity
+from g4ftrio._policies import Policy, Schedule
+from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._source import Source
+
+__all__ = ("Entrant", "Gate", "Race", "Won")
+
+T = TypeVar("T")
+
+
+class Gate(Protocol[T]):
+    """Decides what is clean, and keeps what came before."""
+
+    def admit(self, batch: list[T]) -> list[T] | None:
+        """Look at what a read brought; with a clean item in it, give what the consumer gets first."""
+
+
+class Entrant(Generic[T]):
+    """One entrant of one race.
+
+    :param open: opens its resource; a source that is handed over must be readable by another task
+    :param gate: says when it has won
+    :param handoff: whether it claims that its source may be read by another task (checked at the win)
+    :param detachable: whether its source has ``detach()``, so that it can be settled
+    :param limit: seconds from its start until it must have won
+    :param late: the error if it has not
+    """
+
+    def __init__(
+        self,
+        record: EntrantReport,
+        open: Callable[[], AbstractAsyncContextManager[Source[T]]],  # noqa: A002  # it is what it does
+        gate: Gate[T],
+        *,
+        handoff: bool = False,
+        detachable: bool = False,
+        limit: float = inf,
+        late: Callable[[], Exception] = TimeoutError,
+    ) -> None:
+        self.record = record
+        self.open = open
+        self.gate = gate
+        self.handoff = handoff
+        self.detachable = detachable
+        self.limit = limit
+        self.late = late
+        self.opened = False
+        self.dropped = False
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def running(self) -> bool:
+        """Whether it can still win."""
+        return self.record.outcome == "running"
+
+    def starts(self) -> None:
+        """Begin to count its time."""
+        self.record.outcome = "running"
+        self.record.stamp("started_at")
+        self.hard = CancelScope(deadline=current_time() + self.limit)
+        self.step = CancelScope()
+
+    def has_opened(self) -> None:
+        """From here on a soft cancellation is enough."""
+        self.opened = True
+        self.step.deadline, self.hard.deadline = self.hard.deadline, inf
+
+    def closes(self, grace: float) -> None:
+        """Bound and shield what is left to do, which is to close."""
+        self.hard.shield = True
+        self.hard.deadline = current_time() + grace
+
+    def drop(self, grace: float) -> None:
+        """Stop it, softly where it is reading."""
+        self.dropped = True
+        if self.opened:
+            self.step.cancel()
+            self.hard.deadline = min(self.hard.deadline, current_time() + grace)
+        else:
+            self.hard.cancel()
+
+
+class Won(Generic[T]):
+    """What a race gives: the winner, what it wrote first, and where the rest comes from."""
+
+    def __init__(self, entrant: Entrant[T], first: list[T]) -> None:
+        self.entrant = entrant
+        self.first = first
+        self.source: Source[T]
+
+
+class Race(Generic[T]):
+    """One race, an async context manager that gives what won.
+
+    :param entrants: in the order in which the policy starts them; their names differ
+    :param grace: seconds that a resource has to close itself before it is cancelled in that too
+    :param total: seconds until somebody must have won
+    :param late: the error if nobody has
+    :param held_until: the moment of the loop's clock before which a name is not started
+    :param failed: told about every entrant that fails
+    """
+
+    def __init__(
+        self,
+        entrants: Sequence[Entrant[T]],
+        *,
+        policy: Policy,
+        grace: float = 1.0,
+        total: float = inf,
+        late: Callable[[], Exception] = TimeoutError,
+        held_until: Callable[[str], float] = lambda _: -inf,
+        failed: Callable[[str, Exception], None] = lambda _name, _error: None,
+    ) -> None:
+        self.entrants = {entrant.name: entrant for entrant in entrants}
+        self.report = RaceReport(policy=str(policy), entrants=[entrant.record for entrant in entrants])
+        self.winner: Won[T] | None = None
+        self._grace = grace
+        self._total = total
+        self._late = late
+        self._failure_seen = failed
+        self._schedule = Schedule(policy, self.entrants, held_until)
+        self._over = False
+        self._settling = False
+        self._closing_error: Exception | None = None
+
+    async def __aenter__(self) -> Won[T]:
+        self._begin()
+        await self._tasks.__aenter__()
+        try:
+            return await self._decide()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._end()
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        try:
+            if cancelled:
+                return bool(await self._tasks.__aexit__(kind, error, traceback))
+            await self._tasks.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise _bare(group) from None
+        if error is None and self._closing_error is not None:
+            raise self._closing_error
+        return False
+
+    async def settle(self) -> Won[T]:
+        """Decide inside this one await: afterwards no scope and no task is open, and the winner's source is its own.
+
+        :raises TypeError: an entrant's source cannot outlive its task
+        """
+        for entrant in self.entrants.values():
+            if not entrant.detachable:
+                raise TypeError(f"{entrant.name} cannot be settled: use `async with race(...) as stream:`")
+        self._settling = True
+        won = await self.__aenter__()
+        try:
+            await self.__aexit__(None, None, None)
+        except BaseException:
+            with CancelScope(shield=True, deadline=current_time() + self._grace):
+                await won.source.aclose()
+            raise
+        return won
+
+    def release(self) -> None:
+        """Say that the consumer wants no more: the winner's owner may close it."""
+        self._released.set()
+        if self.winner is not None and isinstance(self.winner.source, Pump):
+            self.winner.entrant.step.cancel()
+
+    def _begin(self) -> None:
+        start = current_time()
+        for entrant in self.entrants.values():
+            entrant.record.clock = lambda: current_time() - start
+        self._tasks = anyio.create_task_group()
+        self._changed = anyio.Event()
+        self._released = anyio.Event()
+
+    async def _decide(self) -> Won[T]:
+        with anyio.move_on_after(self._total):
+            while self.winner is None:
+                self._start_who_is_due()
+                active = self._active()
+                if not active and not self._schedule:
+                    raise self._all_failed()
+                self._changed = anyio.Event()
+                with CancelScope(deadline=self._schedule.due(active)):
+                    await self._changed.wait()
+            return self.winner
+        raise self._late()
+
+    def _start_who_is_due(self) -> None:
+        while self._schedule.due(self._active()) <= current_time():
+            entrant = self.entrants[self._schedule.start(current_time())]
+            entrant.starts()
+            self._tasks.start_soon(self._run, entrant, name=f"race entrant {entrant.name}")
+
+    def _active(self) -> int:
+        return sum(entrant.running for entrant in self.entrants.values())
+
+    async def _run(self, entrant: Entrant[T]) -> None:
+        try:
+            with entrant.hard:
+                async with entrant.open() as source:
+                    entrant.has_opened()
+                    try:
+                        await self._compete(entrant, source)
+                    finally:
+                        entrant.closes(self._grace)
+            if entrant.hard.cancelled_caught:
+                self._cut_off(entrant)
+        except Exception as error:  # noqa: BLE001  # whatever an entrant raises is its own failure, kept in its record
+            self._fail(entrant, error)
+        finally:
+            entrant.record.stamp("ended_at")
+            self._changed.set()
+
+    async def _compete(self, entrant: Entrant[T], source: Source[T]) -> None:
+        with entrant.step:
+            before = affinity()
+            try:
+                await self._search(entrant, source)
+            except Exception as error:  # noqa: BLE001  # as above; noted before the resource is closed
+                self._fail(entrant, error)
+            if self.winner is not None and self.winner.entrant is entrant:
+                await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
+        if entrant.running:
+            self._fail(entrant, entrant.late())
+
+    async def _search(self, entrant: Entrant[T], source: Source[T]) -> None:
+        """Read until there is a clean item, and win with it if nobody has."""
+        while batch := await source.pull():
+            entrant.record.chunks += len(batch)
+            entrant.record.stamp("first_chunk_at")
+            first = entrant.gate.admit(batch)
+            if entrant.step.cancel_called:
+                return
+            if first is not None:
+                self._win(entrant, first)
+                return
+            await checkpoint()  # a source that is always ready must not keep the others from running
+        if not entrant.dropped:
+            raise RejectedError("it ended without a clean chunk", provider=entrant.name)
+
+    def _win(self, entrant: Entrant[T], first: list[T]) -> None:
+        self.winner = Won(entrant, first)
+        entrant.record.outcome = "won"
+        entrant.record.stamp("clean_at")
+        entrant.step.deadline = inf
+        for other in self.entrants.values():
+            if other.running:
+                other.record.outcome = "lost"
+                other.drop(self._grace)
+        self._changed.set()
+
+    async def _serve(self, won: Won[T], source: Source[T], *, safe: bool) -> None:
+        """Give the source to the consumer, and wait until it is done with it."""
+        if self._settling:
+            source.detach()  # type: ignore[attr-defined]  # `settle` made sure that it can
+            won.source = source
+        elif safe:
+            won.source = source
+            with CancelScope(shield=True):
+                await self._released.wait()
+        else:
+            won.source = pump = Pump(source)
+            await pump.run()
+
+    def _fail(self, entrant: Entrant[T], error: Exception) -> None:
+        """Note an error: a failure before the win, and a fault in closing after it."""
+        if entrant.record.error is None:
+            entrant.record.error = error
+        if entrant.running:
+            entrant.record.outcome = "rejected" if isinstance(error, RejectedError) else "failed"
+            self._failure_seen(entrant.name, error)
+            self._schedule.failed()
+            self._changed.set()
+        elif entrant.record.outcome == "won" and self._closing_error is None:
+            self._closing_error = error
+
+    def _cut_off(self, entrant: Entrant[T]) -> None:
+        if entrant.running:
+            self._fail(entrant, entrant.late())
+        elif entrant.opened:
+            self._fail(entrant, TimeoutError(f"it was not closed within grace={self._grace:g} s, and was forced to"))
+
+    def _all_failed(self) -> AllFailed:
+        failures = {name: entrant.record.error for name, entrant in self.entrants.items() if entrant.record.error}
+        failed = AllFailed(failures, self.report)
+        failed.__cause__ = ExceptionGroup("every entrant failed", list(failures.values()))
+        return failed
+
+    def _end(self) -> None:
+        for entrant in self.entrants.values():
+            if entrant.running:
+                entrant.record.outcome = "cancelled"
+                entrant.drop(self._grace)
+        self.release()
+
+
+def _bare(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The first exception in a group that is not a cancellation: entrants let out nothing but what must not be held."""
+    leaves: list[BaseException] = []
+    stack: list[BaseException] = [group]
+    while stack:
+        error = stack.pop()
+        if isinstance(error, BaseExceptionGroup):
+            stack += reversed(error.exceptions)
+        else:
+            leaves.append(error)
+    cancelled = anyio.get_cancelled_exc_class()
+    return next((leaf for leaf in leaves if not isinstance(leaf, cancelled)), leaves[0])

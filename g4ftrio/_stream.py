@@ -1,0 +1,217 @@
+"""The stream of an answer: chunks one by one, and what has been gathered of them so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import length_hint
+from typing import Any
+from warnings import warn
+
+from g4ftrio._chunks import (
+    Chunk,
+    FinishReason,
+    Reasoning,
+    Refusal,
+    ToolCall,
+    ToolCallDelta,
+    ToolCalls,
+    TypedChunk,
+    Usage,
+)
+from g4ftrio._completion import Completion
+from g4ftrio._errors import TruncatedError
+from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._source import ItemStream, Source
+
+__all__ = ("RaceStream", "Stream", "TextStream")
+
+
+class _Gathered:
+    """What the chunks of an answer amount to. ``add`` looks at a chunk's class in a table, once for each chunk."""
+
+    __slots__ = ("calls", "finish_reason", "others", "reasoning", "refusal", "texts", "usage")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: tuple[ToolCall, ...] = ()
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.others: list[TypedChunk] = []
+
+    def add(self, chunks: list[Chunk]) -> None:
+        for chunk in chunks:
+            if isinstance(chunk, str):
+                self.texts.append(chunk)
+            else:
+                self._add_typed(chunk)
+
+    def _add_typed(self, chunk: TypedChunk) -> None:
+        match chunk:
+            case Reasoning():
+                self.reasoning.append(chunk.text)
+            case Refusal():
+                self.refusal.append(chunk.text)
+            case ToolCalls():
+                self.calls = chunk.calls
+            case Usage():
+                self.usage = chunk
+            case FinishReason():
+                self.finish_reason = chunk.reason
+            case ToolCallDelta():
+                pass
+            case _:
+                self.others.append(chunk)
+
+
+class Stream(ItemStream[Chunk]):
+    """One provider's answer as it arrives.
+
+    ``async for chunk in stream`` gives text as ``str`` and everything else as small classes (``g4ftrio.Chunk``);
+    ``text_stream`` gives only the text. What has been given out so far is gathered in ``text``, ``usage``,
+    ``finish_reason`` and ``tool_calls``. It may be read from any task of its event loop, by one reader at a time.
+
+    :ivar provider: who writes
+    :ivar model: the model that was asked for
+    """
+
+    report: RaceReport | None = None
+
+    def __init__(
+        self,
+        source: Source[Chunk],
+        record: EntrantReport,
+        first: list[Chunk] | None = None,
+        release: Callable[[], None] | None = None,
+        parse: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.provider = record.name
+        self.model = record.model
+        self._record = record
+        self._parse = parse
+        self._gathered = _Gathered()
+        self._batch: list[Chunk] = first or []
+        super().__init__(source, first, release)
+
+    @property
+    def text(self) -> str:
+        """The text that was given out so far."""
+        return "".join(self._so_far().texts)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens as the service counted them, which most do at the end."""
+        return self._so_far().usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended, or None before it has."""
+        return self._so_far().finish_reason
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, whole, once they are."""
+        return self._so_far().calls
+
+    @property
+    def text_stream(self) -> TextStream:
+        """The same stream with only the text of it: for ``print``, or for a web framework's streaming response."""
+        return TextStream(self)
+
+    async def collect(self) -> Completion:
+        """Read to the end, and give the whole answer, what was read before included."""
+        while await self.pull():
+            pass
+        gathered = self._so_far()
+        text = "".join(gathered.texts)
+        return Completion(
+            text=text,
+            provider=self.provider,
+            model=self.model,
+            reasoning="".join(gathered.reasoning),
+            refusal="".join(gathered.refusal),
+            tool_calls=gathered.calls,
+            usage=gathered.usage,
+            finish_reason=gathered.finish_reason,
+            others=tuple(gathered.others),
+            parsed=self._parse(text) if self._parse and not gathered.calls else None,
+            report=self.report,
+        )
+
+    async def aclose(self) -> None:
+        """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
+        self._so_far()
+        await super().aclose()
+
+    def __del__(self) -> None:
+        # Nothing can be awaited here, and nobody may be left to do it: the socket is closed at once.
+        if self._closed or self._ended or not getattr(self._source, "is_open", True):
+            return
+        if self._release is None:
+            warn(f"a stream of {self.provider} was dropped unread: use contextlib.aclosing()", ResourceWarning, 2, self)
+            close_now = getattr(self._source, "close_now", None)
+            if close_now is not None:
+                close_now()
+
+    def _so_far(self) -> _Gathered:
+        """Gather what the consumer has taken of the present batch; what is before it is gathered already."""
+        left = length_hint(self._items)
+        taken, self._batch = self._batch[: len(self._batch) - left], self._batch[len(self._batch) - left :]
+        self._gathered.add(taken)
+        return self._gathered
+
+    def _took(self, batch: list[Chunk]) -> None:
+        self._gathered.add(self._batch)
+        self._batch = batch
+        self._record.chunks += len(batch)
+        if type(batch[-1]) is not str:
+            self._note_usage(batch)
+
+    def _note_usage(self, batch: list[Chunk]) -> None:
+        for chunk in batch:
+            if isinstance(chunk, Usage):
+                self._record.usage, self._record.usage_known = chunk, "exact"
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, TruncatedError) and not error.text:
+            error.text = self.text
+        self._record.error = error
+
+
+class RaceStream(Stream):
+    """The winner's answer as it arrives.
+
+    :ivar winner: the entrant's name
+    :ivar report: what became of everybody; it is filled in as it goes, and complete when the race was left
+    """
+
+    report: RaceReport
+
+    def __init__(self, report: RaceReport, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.report = report
+
+    @property
+    def winner(self) -> str:
+        """The entrant's name."""
+        return self.provider
+
+
+class TextStream:
+    """The text of a stream and nothing else. Reading from it reads the stream itself."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> TextStream:
+        return self
+
+    async def __anext__(self) -> str:
+        while not isinstance(chunk := await self._stream.__anext__(), str):
+            pass
+        return chunk
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self._stream.aclose()

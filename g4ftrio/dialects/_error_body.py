@@ -1,0 +1,127 @@
+"""What went wrong, read out of whatever a service sent to say so.
+
+The forms that services send: ``{"error": {"message", "code"}}``, ``{"error": "text"}``, ``{"error": true, "message"}``,
+``{"error_message"}``, ``{"errors": [...]}``, ``{"message"}``, ``{"detail": "text"}`` and FastAPI's
+``{"detail": [{"loc", "msg"}]}``, each of them also in a list, plain text, and HTML pages. Nothing here raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from g4ftrio._cleaning import page_title
+from g4ftrio._errors import APIStatusError, excerpt, status_error
+
+__all__ = ("error_in", "read_error")
+
+_BYTES = 65_536  # of a body that are looked at
+_DEPTH = 6  # how deep a message may be buried
+_SEVERAL = 5  # of a list of errors that are repeated
+_WORDS = ("message", "msg", "detail", "error_message", "error", "errors", "title", "description", "reason")
+_MARKS = ("error", "errors", "error_message")
+_CODES = ("code", "status", "status_code", "type")
+
+
+def read_error(body: bytes) -> tuple[str, str]:
+    """Find the message and the code, either of which may be empty, in the body of an error answer."""
+    payload = _json(body)
+    if payload is not None:
+        return excerpt(_words(payload)), _code(payload)
+    text = body[:_BYTES].decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        from html import unescape
+
+        text = unescape(page_title(text))
+    return excerpt(text), ""
+
+
+def error_in(payload: Any) -> APIStatusError | None:
+    """Give the error that a decoded payload is, or None where it is something else.
+
+    :param payload: JSON that came where a piece of an answer was due
+    """
+    if isinstance(payload, list):
+        return next((error for error in map(error_in, payload[:_SEVERAL]) if error is not None), None)
+    if not isinstance(payload, Mapping) or not _is_error(payload):
+        return None
+    return status_error(_status(payload), _words(payload) or _code(payload))
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_error(payload: Mapping[str, Any]) -> bool:
+    if any(payload.get(mark) for mark in _MARKS):
+        return True
+    kind = f"{payload.get('object') or ''}{payload.get('type') or ''}"
+    if kind:
+        return "error" in kind.lower() or _status(payload) is not None
+    return bool(payload.get("detail") or payload.get("message"))
+
+
+def _words(node: Any, depth: int = _DEPTH) -> str:
+    """Dig for the first text that people can read."""
+    if isinstance(node, str):
+        return node
+    if depth and isinstance(node, list):
+        return "; ".join(filter(None, (_words(child, depth - 1) for child in node[:_SEVERAL])))
+    if not depth or not isinstance(node, Mapping):
+        return ""
+    inner = node.get("error")
+    if isinstance(inner, Mapping | list) and (said := _words(inner, depth - 1)):
+        return said
+    said = next(filter(None, (_words(node.get(key), depth - 1) for key in _WORDS)), "")
+    return _place(node) + said + _cause(node) if said else ""
+
+
+def _place(node: Mapping[str, Any]) -> str:
+    """Where in the request it was, in FastAPI's form: ``["body", "messages", 0]``."""
+    where = node.get("loc")
+    return ".".join(map(str, where[:_SEVERAL])) + ": " if isinstance(where, list) and where else ""
+
+
+def _cause(node: Mapping[str, Any]) -> str:
+    """What the service behind a gateway said, in the gateways' form: ``{"metadata": {"raw": ...}}``."""
+    metadata = node.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
+    return f" ({excerpt(raw, 300)})" if isinstance(raw, str) and raw else ""
+
+
+def _levels(payload: Any) -> list[Mapping[str, Any]]:
+    """The mappings that may name a code: the innermost ``error`` first."""
+    levels: list[Mapping[str, Any]] = []
+    while len(levels) < _DEPTH:
+        if isinstance(payload, list):
+            payload = payload[0] if payload else None
+        if not isinstance(payload, Mapping):
+            break
+        levels.append(payload)
+        payload = payload.get("error")
+    return levels[::-1]
+
+
+def _code(payload: Any) -> str:
+    for level in _levels(payload):
+        for key in _CODES:
+            code = level.get(key)
+            if isinstance(code, str | int) and not isinstance(code, bool) and code != "":
+                return excerpt(str(code), 100)
+    return ""
+
+
+def _status(payload: Any) -> int | None:
+    for level in _levels(payload):
+        for key in _CODES:
+            code = level.get(key)
+            if isinstance(code, str) and len(code) == 3 and code.isascii() and code.isdigit():
+                code = int(code)
+            if isinstance(code, int) and 400 <= code <= 599:
+                return code
+    return None

@@ -1,0 +1,259 @@
+"""The services that are known by name. To add one, add its declaration: nothing else has to be registered."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from g4ftrio.dialects.openai_chat import OpenAIChat
+from g4ftrio.providers._declared import HttpProvider
+
+__all__ = (
+    "VLLM",
+    "XAI",
+    "AzureOpenAI",
+    "Cerebras",
+    "DeepSeek",
+    "Fireworks",
+    "GitHubModels",
+    "Groq",
+    "HuggingFace",
+    "LMStudio",
+    "LiteLLM",
+    "LlamaCpp",
+    "Mistral",
+    "Nvidia",
+    "OllamaChat",
+    "OpenAI",
+    "OpenAICompatible",
+    "OpenRouter",
+    "Perplexity",
+    "Together",
+    "VercelGateway",
+)
+
+
+class OpenAICompatible(HttpProvider):
+    """Any service that speaks the OpenAI chat wire: ``OpenAICompatible(api_base="http://127.0.0.1:8000/v1")``."""
+
+    label = "openai-compatible"
+    needs_auth = False
+
+
+class OpenAI(HttpProvider):
+    """OpenAI's chat completions."""
+
+    label = "openai"
+    url = "https://platform.openai.com"
+    api_base = "https://api.openai.com/v1"
+    key_variables = ("OPENAI_API_KEY",)
+    base_variables = ("OPENAI_BASE_URL",)
+    dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+
+class AzureOpenAI(HttpProvider):
+    """OpenAI's models at Azure, through the versionless v1 address: the model is the deployment's name."""
+
+    label = "azure-openai"
+    url = "https://ai.azure.com"
+    key_variables = ("AZURE_OPENAI_API_KEY",)
+    base_variables = ("AZURE_OPENAI_ENDPOINT",)
+    key_header = "api-key"
+    key_prefix = ""
+    dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+    @staticmethod
+    def base_from_variable(value: str) -> str:
+        """Complete the resource's endpoint with the path of the v1 API."""
+        return value if "/openai" in value else value.rstrip("/") + "/openai/v1"
+
+
+class Cerebras(HttpProvider):
+    """Cerebras Inference."""
+
+    label = "cerebras"
+    url = "https://cloud.cerebras.ai"
+    api_base = "https://api.cerebras.ai/v1"
+    key_variables = ("CEREBRAS_API_KEY",)
+    dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+
+class DeepSeek(HttpProvider):
+    """DeepSeek's own platform."""
+
+    label = "deepseek"
+    url = "https://platform.deepseek.com"
+    api_base = "https://api.deepseek.com/v1"
+    key_variables = ("DEEPSEEK_API_KEY",)
+
+
+class Fireworks(HttpProvider):
+    """Fireworks AI."""
+
+    label = "fireworks"
+    url = "https://fireworks.ai"
+    api_base = "https://api.fireworks.ai/inference/v1"
+    key_variables = ("FIREWORKS_API_KEY",)
+
+
+class GitHubModels(HttpProvider):
+    """GitHub Models."""
+
+    label = "github-models"
+    url = "https://github.com/marketplace/models"
+    api_base = "https://models.github.ai/inference"
+    key_variables = (
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+    )
+
+
+class Groq(HttpProvider):
+    """Groq Cloud."""
+
+    label = "groq"
+    url = "https://console.groq.com"
+    api_base = "https://api.groq.com/openai/v1"
+    key_variables = ("GROQ_API_KEY",)
+    base_variables = ("GROQ_BASE_URL",)
+    dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+
+class HuggingFace(HttpProvider):
+    """Hugging Face's router of inference providers."""
+
+    label = "huggingface"
+    url = "https://huggingface.co/inference"
+    api_base = "https://router.huggingface.co/v1"
+    key_variables = ("HF_TOKEN",)
+
+
+class Mistral(HttpProvider):
+    """Mistral's platform."""
+
+    label = "mistral"
+    url = "https://console.mistral.ai"
+    api_base = "https://api.mistral.ai/v1"
+    key_variables = ("MISTRAL_API_KEY",)
+    dialect = OpenAIChat(seed_field="random_seed", stream_usage=False)
+
+
+class Nvidia(HttpProvider):
+    """NVIDIA NIM."""
+
+    label = "nvidia"
+    url = "https://build.nvidia.com"
+    api_base = "https://integrate.api.nvidia.com/v1"
+    key_variables = ("NVIDIA_API_KEY",)
+
+
+class OpenRouter(HttpProvider):
+    """OpenRouter."""
+
+    label = "openrouter"
+    url = "https://openrouter.ai"
+    api_base = "https://openrouter.ai/api/v1"
+    key_variables = ("OPENROUTER_API_KEY",)
+
+
+class Perplexity(HttpProvider):
+    """Perplexity's Sonar models."""
+
+    label = "perplexity"
+    url = "https://docs.perplexity.ai"
+    api_base = "https://api.perplexity.ai"
+    key_variables = (
+        "PERPLEXITY_API_KEY",
+        "PPLX_API_KEY",
+    )
+    dialect = OpenAIChat(stream_usage=False)
+
+
+class Together(HttpProvider):
+    """Together AI."""
+
+    label = "together"
+    url = "https://api.together.ai"
+    api_base = "https://api.together.ai/v1"
+    key_variables = ("TOGETHER_API_KEY",)
+
+
+class VercelGateway(HttpProvider):
+    """Vercel's AI Gateway."""
+
+    label = "vercel"
+    url = "https://vercel.com/ai-gateway"
+    api_base = "https://ai-gateway.vercel.sh/v1"
+    key_variables = ("AI_GATEWAY_API_KEY",)
+
+
+class XAI(HttpProvider):
+    """xAI's Grok models."""
+
+    label = "xai"
+    url = "https://console.x.ai"
+    api_base = "https://api.x.ai/v1"
+    key_variables = ("XAI_API_KEY",)
+
+
+# --- on this machine: no key unless the server was started with one ---
+
+
+class LiteLLM(HttpProvider):
+    """A LiteLLM proxy."""
+
+    label = "litellm"
+    url = "https://docs.litellm.ai"
+    api_base = "http://127.0.0.1:4000/v1"
+    key_variables = ("LITELLM_API_KEY",)
+    base_variables = ("LITELLM_BASE_URL",)
+    needs_auth = False
+
+
+class LlamaCpp(HttpProvider):
+    """llama.cpp's server."""
+
+    label = "llamacpp"
+    url = "https://github.com/ggml-org/llama.cpp"
+    api_base = "http://127.0.0.1:8080/v1"
+    key_variables = ("LLAMA_API_KEY",)
+    base_variables = ("LLAMA_BASE_URL",)
+    needs_auth = False
+    default_model = "default"
+
+
+class LMStudio(HttpProvider):
+    """LM Studio's local server."""
+
+    label = "lmstudio"
+    url = "https://lmstudio.ai"
+    api_base = "http://127.0.0.1:1234/v1"
+    base_variables = ("LM_STUDIO_BASE_URL",)
+    needs_auth = False
+
+
+class OllamaChat(HttpProvider):
+    """Ollama through its OpenAI door."""
+
+    label = "ollama-chat"
+    url = "https://ollama.com"
+    api_base = "http://127.0.0.1:11434/v1"
+    base_variables = ("OLLAMA_HOST",)
+    needs_auth = False
+
+    @staticmethod
+    def base_from_variable(value: str) -> str:
+        """Read ``OLLAMA_HOST``, which may lack the scheme, the port or both."""
+        address = urlsplit(value if "//" in value else f"//{value}")
+        host = "127.0.0.1" if address.hostname in (None, "0.0.0.0", "::") else address.hostname  # noqa: S104  # where it listens is not where it is reached
+        return f"{address.scheme or 'http'}://{host}:{address.port or 11434}/v1"
+
+
+class VLLM(HttpProvider):
+    """A vLLM server."""
+
+    label = "vllm"
+    url = "https://docs.vllm.ai"
+    api_base = "http://127.0.0.1:8000/v1"
+    key_variables = ("VLLM_API_KEY",)
+    base_variables = ("VLLM_BASE_URL",)
+    needs_auth = False

@@ -1,0 +1,12 @@
+"""The dialects that can be simulated, by the name that a spec has for their providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._wire import Wire
+
+__all__ = ("DIALECTS",)
+
+DIALECTS: Mapping[str, Wire] = {"openai-compatible": OpenAIChat()}

@@ -1,0 +1,97 @@
+"""A provider that says what it is told, when it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar
+
+import anyio
+
+from g4ftrio._answer import Patient
+from g4ftrio._chunks import Chunk
+from g4ftrio._source import Source
+from g4ftrio.base_provider import AbstractProvider, Ask
+
+__all__ = ("Scripted",)
+
+
+class Scripted(AbstractProvider):
+    """A provider that gives these chunks.
+
+    :param chunks: a text, or a list of chunks
+    :param delay: seconds before the first chunk
+    :param gap: seconds before every further one
+    :param error: raised after the last chunk
+    :ivar asked: the messages of every request so far
+    :ivar opened: how many answers were opened
+    :ivar closed: how many were closed again
+    """
+
+    label = "scripted"
+
+    _handoff: ClassVar[bool] = True
+    _detachable: ClassVar[bool] = True
+    _free_params: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        chunks: str | Sequence[Chunk] = (),
+        *,
+        delay: float = 0.0,
+        gap: float = 0.0,
+        error: Exception | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self.chunks = [chunks] if isinstance(chunks, str) else list(chunks)
+        self.delay = delay
+        self.gap = gap
+        self.error = error
+        self.asked: list[list[dict[str, Any]]] = []
+        self.opened = 0
+        self.closed = 0
+
+    def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
+        self.asked.append(ask.messages)
+        return Patient(_ScriptedAnswer(self), ask.timeout, ask.record.name, (*ask.watched, "idle"))
+
+
+class _ScriptedAnswer:
+    def __init__(self, script: Scripted) -> None:
+        self._script = script
+        self._left = list(script.chunks)
+        self._wait = script.delay
+        self._detached = False
+        self._open = False
+
+    async def __aenter__(self) -> Source[Chunk]:
+        self._script.opened += 1
+        self._open = True
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if not self._detached:
+            await self.aclose()
+
+    async def pull(self) -> list[Chunk]:
+        await anyio.sleep(self._wait)
+        self._wait = self._script.gap
+        if self._left:
+            return [self._left.pop(0)]
+        if self._script.error is not None:
+            raise self._script.error
+        return []
+
+    async def aclose(self) -> None:
+        self.close_now()
+
+    def close_now(self) -> None:
+        self._script.closed += self._open
+        self._open = False
+
+    def detach(self) -> None:
+        self._detached = True
+
+    def adopt(self, client: object) -> None:
+        """Nothing was sent with it."""

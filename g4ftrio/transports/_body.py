@@ -1,0 +1,155 @@
+"""The body of an answer: a stream, and its connection's way back to the pool."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import httpx
+from anyio.lowlevel import cancel_shielded_checkpoint
+
+from g4ftrio.transports._exchange import Exchange
+from g4ftrio.transports._pool import Connection, Pool
+from g4ftrio.transports._sockets import LOST, read_error
+from g4ftrio.transports._trace import Step
+
+__all__ = ("Body",)
+
+
+class Body(httpx.AsyncByteStream):
+    """The bytes of one answer. httpx reads it as an iterator, and we by ``pull``.
+
+    The connection goes back the moment that the last byte is parsed. One that is dropped unread is closed.
+
+    :param first: body bytes that came with the head
+    """
+
+    repeatable = True  # a cancelled `pull` loses nothing
+
+    __slots__ = (
+        "_closed",
+        "_connection",
+        "_decoder",
+        "_error",
+        "_first",
+        "_parser",
+        "_pool",
+        "_reading",
+        "_step",
+        "_timeout",
+        "_trace",
+    )
+
+    def __init__(self, exchange: Exchange, pool: Pool, first: bytes) -> None:
+        self._connection: Connection | None = exchange.connection
+        self._pool = pool
+        self._parser = exchange.parser
+        self._decoder = exchange.parser.body
+        self._first = first
+        self._timeout = exchange.call.timeouts.get("read")
+        self._trace = exchange.call.trace
+        self._step = None if self._trace is None else exchange.call.step("receive_response_body")
+        self._reading = False
+        self._closed = False
+        self._error: httpx.TransportError | None = None
+        if self._decoder.complete:
+            self._release(reusable=self._parser.reusable)
+
+    async def pull(self) -> bytes:
+        """Wait for body bytes: all that one read of the network brought; none at the end.
+
+        A cancelled call loses nothing and may be repeated. An error is raised again by every later call.
+
+        :raises httpx.RemoteProtocolError: if the answer is cut or broken
+        :raises httpx.ReadError: if the connection broke, or the answer was closed before its end
+        :raises httpx.ReadTimeout: after the request's ``read`` time-out
+        :raises anyio.BusyResourceError: if another task is reading
+        """
+        if self._reading:
+            raise anyio.BusyResourceError("reading from")
+        self._reading = True
+        try:
+            return await (self._read() if self._step is None else self._read_and_tell(self._step))
+        except httpx.TransportError as error:
+            self._error = self._error or error
+            self.close_now()
+            raise self._error from error.__cause__
+        finally:
+            self._reading = False
+
+    async def _read(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        decoder = self._decoder
+        while (connection := self._connection) is not None:
+            try:
+                data = await connection.stream.receive(self._timeout)
+            except LOST as error:
+                raise read_error(error) from error
+            body = decoder.feed(data) if data else decoder.end()
+            if decoder.complete:
+                self._release(reusable=self._parser.reusable)
+            if body:
+                return body
+        if self._error is not None:
+            raise self._error
+        return b""
+
+    async def _read_and_tell(self, step: Step) -> bytes:
+        await step.begin()
+        try:
+            data = await self._read()
+        except httpx.TransportError as error:
+            await step.end(error)
+            raise
+        if not data:
+            await step.end()
+        return data
+
+    def _release(self, *, reusable: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give(connection, reusable=reusable)
+            self._pool.leave()
+
+    def close_now(self) -> None:
+        """Close the connection at once if the answer has not come whole; a waiting reader gets ``httpx.ReadError``.
+
+        To be called in the loop's thread, as often as one likes.
+        """
+        if self._connection is not None:
+            self._error = self._error or httpx.ReadError("the answer was closed before its end")
+            self._release(reusable=False)
+
+    async def aclose(self) -> None:
+        """Be done with the answer, from any task: the connection is kept if the answer came whole, else closed."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._first:
+            self._error, self._first = httpx.ReadError("the answer was closed before its end"), b""
+        unfinished = self._connection is not None
+        async with Step(self._trace, "http11.response_closed"):
+            self.close_now()
+            if unfinished:
+                await cancel_shielded_checkpoint()  # asyncio closes the socket in the loop's next turn
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.pull()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    def __del__(self) -> None:
+        connection = getattr(self, "_connection", None)
+        if connection is not None:
+            connection.stream.post(partial(_drop, self._pool, connection))
+
+
+def _drop(pool: Pool, connection: Connection) -> None:
+    pool.give(connection, reusable=False)
+    pool.leave()

@@ -1,0 +1,122 @@
+"""Every declaration of the catalogue, held against the same conformance check."""
+
+from __future__ import annotations
+
+import pytest
+
+from g4ftrio import MissingKeyError, SetupError, SpecError, UnknownProviderError, providers
+from g4ftrio.providers import Groq, HttpProvider, OpenAI, OpenAICompatible, find, known, resolve
+from g4ftrio.testing import check_provider, forbid_network
+
+ALL = known()
+ADDRESSED = [cls for cls in ALL.values() if issubclass(cls, HttpProvider) and cls.api_base]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("label", ALL)
+async def test_a_declared_provider_does_what_every_provider_must(label: str) -> None:
+    with forbid_network():
+        await check_provider(ALL[label])
+
+
+def test_labels_and_addresses_are_each_used_once() -> None:
+    bases = [cls.api_base for cls in ADDRESSED]
+    assert len(set(bases)) == len(bases)
+    assert list(ALL) == sorted(ALL)
+    assert len(ALL) == len(providers._catalog.__all__)
+
+
+@pytest.mark.parametrize(
+    ("spec", "cls", "model", "address"),
+    [
+        ("openai", OpenAI, "", "https://api.openai.com/v1"),
+        ("openai/gpt-5-mini", OpenAI, "gpt-5-mini", "https://api.openai.com/v1"),
+        ("openai:gpt-5-mini", OpenAI, "gpt-5-mini", "https://api.openai.com/v1"),
+        ("GROQ/openai/gpt-oss-20b", Groq, "openai/gpt-oss-20b", "https://api.groq.com/openai/v1"),
+        ("OpenAICompatible/llama3.2:1b", OpenAICompatible, "llama3.2:1b", ""),
+        ("openai-compatible/@cf/meta/llama", OpenAICompatible, "@cf/meta/llama", ""),
+        ("openai-compatible/m@2@http://127.0.0.1:9/v1/", OpenAICompatible, "m@2", "http://127.0.0.1:9/v1"),
+        ("openai-compatible@http://[::1]:9/v1", OpenAICompatible, "", "http://[::1]:9/v1"),
+    ],
+)
+def test_a_spec_names_provider_model_and_address(spec: str, cls: type, model: str, address: str) -> None:
+    provider = resolve(spec)
+    assert isinstance(provider, HttpProvider)
+    assert (type(provider), provider.model, provider._address()) == (cls, model, address)
+
+
+@pytest.mark.parametrize("spec", ["", "/model", "@http://127.0.0.1", "a b/c"])
+def test_what_is_no_spec_is_refused_in_words(spec: str) -> None:
+    with pytest.raises(SpecError, match=r"write provider\[/model\]\[@base_url\]"):
+        resolve(spec)
+
+
+def test_an_unknown_provider_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownProviderError, match="there is no provider named 'grok': did you mean groq"):
+        find("grok")
+    with pytest.raises(SetupError, match="an instance, a class or a spec, not int"):
+        resolve(3)  # type: ignore[arg-type]  # what a program may pass all the same
+
+
+def test_a_missing_key_names_the_variable() -> None:
+    with pytest.raises(MissingKeyError) as caught:
+        Groq(model="m").check_ready()
+    assert str(caught.value) == (
+        "groq/m: there is no API key. Set the GROQ_API_KEY environment variable or pass api_key=."
+    )
+
+
+def test_a_key_from_the_environment_goes_only_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "sk-environment")
+    assert Groq()._key_from_environment() == "sk-environment"
+    assert Groq(api_base="http://127.0.0.1:1")._key_from_environment() == ""
+    elsewhere = Groq(model="m", api_base="https://example.com/v1")
+    assert elsewhere._key_from_environment() == ""
+    with pytest.raises(MissingKeyError) as caught:
+        elsewhere.check_ready()
+    assert str(caught.value) == (
+        "groq/m: there is no API key: the key in GROQ_API_KEY goes only to https://api.groq.com:443, "
+        "not to https://example.com:443. Pass api_key=."
+    )
+    assert "sk-environment" not in repr(elsewhere)
+
+
+def test_a_base_url_from_the_environment_is_a_home_for_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1/")
+    assert OpenAI()._address() == "https://proxy.example/v1"
+    assert OpenAI()._key_from_environment() == "sk-environment"
+    assert OpenAI(base_url="https://api.openai.com/v1")._key_from_environment() == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:11434/v1"),
+        ("0.0.0.0:8", "http://127.0.0.1:8/v1"),
+        ("https://box.lan:99", "https://box.lan:99/v1"),
+        (":77", "http://127.0.0.1:77/v1"),
+    ],
+)
+def test_the_host_variable_of_a_local_server_may_be_short(
+    monkeypatch: pytest.MonkeyPatch, host: str, address: str
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    provider = resolve("ollama-chat/m")
+    assert isinstance(provider, HttpProvider)
+    assert provider._address() == address
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(SetupError, match="openai-compatible: api_base must be an http:// or https:// address, not ''"):
+        OpenAICompatible(model="m").check_ready()
+    with pytest.raises(SetupError, match="not 'localhost:8000'"):
+        OpenAICompatible(model="m", api_base="localhost:8000").check_ready()
+
+
+def test_a_setting_that_nobody_knows_is_answered_with_the_nearest() -> None:
+    with pytest.raises(TypeError, match="unknown parameter 'temprature': did you mean 'temperature'"):
+        OpenAI(temprature=1)
+    assert OpenAI(temperature=0.5, url="https://example.com").url == "https://example.com"
+    with pytest.raises(SetupError, match="not both"):
+        OpenAI(proxy="http://127.0.0.1:1", http_client=object())

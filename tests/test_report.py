@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import get_args
+
+import pytest
+
+from g4ftrio._chunks import Usage
+from g4ftrio._errors import RateLimitError
+from g4ftrio._report import EntrantReport, Outcome, RaceReport
+
+
+def full_report() -> RaceReport:
+    inner = RaceReport(policy="fallback", entrants=[EntrantReport(name="deep", outcome="won", clean_at=0.5)])
+    return RaceReport(
+        policy="parallel",
+        entrants=[
+            EntrantReport(
+                name="one/a",
+                model="a",
+                outcome="won",
+                started_at=0.0,
+                connected_at=0.1234567891,
+                first_byte_at=0.2,
+                first_chunk_at=0.25,
+                clean_at=0.25,
+                ended_at=2.0,
+                chunks=3,
+                bytes=120,
+                filtered=1,
+                usage=Usage(input_tokens=4, output_tokens=5),
+                usage_known="exact",
+            ),
+            EntrantReport(
+                name="two/b",
+                outcome="failed",
+                started_at=0.0,
+                error=RateLimitError("slow down", provider="two/b", status=429, retry_after=2.0),
+            ),
+            EntrantReport(name="three", outcome="lost", race=inner),
+            EntrantReport(name="four"),
+        ],
+    )
+
+
+def test_a_report_is_plain_json_and_survives_the_round_trip() -> None:
+    report = full_report().to_dict()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_a_report_names_every_field() -> None:
+    entrant = full_report().to_dict()["entrants"][0]
+    assert entrant == {
+        "name": "one/a",
+        "model": "a",
+        "outcome": "won",
+        "started_at": 0.0,
+        "connected_at": 0.123457,
+        "first_byte_at": 0.2,
+        "first_chunk_at": 0.25,
+        "clean_at": 0.25,
+        "ended_at": 2.0,
+        "chunks": 3,
+        "bytes": 120,
+        "filtered": 1,
+        "error": None,
+        "usage": {"input_tokens": 4, "output_tokens": 5, "cached_tokens": None, "reasoning_tokens": None},
+        "usage_known": "exact",
+        "race": None,
+    }
+
+
+def test_an_error_is_reported_by_its_class_and_its_words() -> None:
+    error = full_report().to_dict()["entrants"][1]["error"]
+    assert error == {
+        "type": "RateLimitError",
+        "message": "two/b: too many requests (status 429): slow down. It asks to wait 2 s.",
+    }
+
+
+def test_an_error_without_words_is_reported_by_its_class() -> None:
+    error = EntrantReport(name="one", error=KeyError()).to_dict()["error"]
+    assert error == {"type": "KeyError", "message": "KeyError"}
+
+
+def test_a_nested_race_is_reported_in_its_entrant() -> None:
+    nested = full_report().to_dict()["entrants"][2]["race"]
+    assert nested["policy"] == "fallback"
+    assert [each["name"] for each in nested["entrants"]] == ["deep"]
+
+
+def test_an_entrant_that_never_started_says_so_and_has_no_times() -> None:
+    report = EntrantReport(name="four").to_dict()
+    assert report["outcome"] == "not_started"
+    assert [value for name, value in report.items() if name.endswith("_at")] == [None] * 6
+
+
+def test_an_event_is_stamped_the_first_time_only() -> None:
+    ticks = count(1)
+    report = EntrantReport(name="one", clock=lambda: float(next(ticks)))
+    report.stamp("started_at")
+    report.stamp("first_byte_at")
+    report.stamp("started_at")
+    report.stamp("ended_at")
+    assert (report.started_at, report.first_byte_at, report.ended_at) == (1.0, 2.0, 3.0)
+
+
+def test_the_clock_is_no_part_of_the_report() -> None:
+    assert "clock" not in EntrantReport(name="one").to_dict()
+
+
+def test_the_winner_is_the_entrant_that_won() -> None:
+    report = full_report()
+    assert report.winner is report.entrants[0]
+    report.entrants[0].outcome = "cancelled"
+    assert report.winner is None
+
+
+@pytest.mark.parametrize("outcome", get_args(Outcome))
+def test_every_outcome_can_be_read_aloud(outcome: Outcome) -> None:
+    report = RaceReport(policy="parallel", entrants=[EntrantReport(name="one", outcome=outcome)])
+    assert str(report) == f"race, parallel:\n  one: {outcome.replace('_', ' ')}"
+
+
+def test_a_report_prints_a_line_an_entrant() -> None:
+    assert str(full_report()) == (
+        "race, parallel:\n"
+        "  one/a: won, clean after 0.250 s\n"
+        "  two/b: failed: too many requests (status 429): slow down. It asks to wait 2 s.\n"
+        "  three: lost\n"
+        "  four: not started"
+    )
+
+
+def test_the_repr_of_an_entrant_is_short() -> None:
+    assert repr(EntrantReport(name="one", outcome="won", clean_at=0.25)) == "<one won clean_at=0.250>"
+    assert repr(EntrantReport(name="one")) == "<one not_started>"

@@ -1,0 +1,856 @@
+"""The simulated providers, over real sockets, with a stock client that knows nothing of us."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from g4ftrio.simulator import (
+    DEMO,
+    FAULTS,
+    Fault,
+    Fleet,
+    Running,
+    Service,
+    ThreadFleet,
+    constant,
+    lognormal,
+    run_in_thread,
+    serve,
+    uniform,
+    with_stragglers,
+)
+from g4ftrio.simulator._http1 import BODY_LIMIT, HEAD_LIMIT, Request, RequestReader
+from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._plan import Step, plan
+from g4ftrio.simulator._schema import sample
+from g4ftrio.simulator._text import made_up, split_tokens, topics
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = "Why is the sky blue?"
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer", "maximum": 7}, "unit": {}},
+            "required": ["city", "days"],
+        },
+    },
+}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        yield client
+
+
+def chat(model: str = "one", prompt: str = QUESTION, **body: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}], **body}
+
+
+async def ask(client: httpx.AsyncClient, running: Running, **body: Any) -> httpx.Response:
+    return await client.post(f"{running.api_base}/chat/completions", json=chat(running.service.models[0], **body))
+
+
+def events(body: str) -> list[Any]:
+    """Read the payloads of an event stream; every event is one data line, or a comment."""
+    blocks = body.removesuffix("\n\n").split("\n\n")
+    return [_payload(block.removeprefix("data: ")) for block in blocks if not block.startswith(":")]
+
+
+def _payload(data: str) -> Any:
+    return data if data == "[DONE]" else json.loads(data)
+
+
+def deltas(body: str) -> list[dict[str, Any]]:
+    chunks = [event for event in events(body) if event != "[DONE]"]
+    return [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+
+
+def text_of(body: str) -> str:
+    return "".join(delta.get("content") or "" for delta in deltas(body))
+
+
+def one(**settings: Any) -> list[Service]:
+    return [Service("one", **{"tokens": 12, **settings})]
+
+
+# What a good answer looks like
+
+
+async def test_a_streamed_answer_opens_speaks_finishes_and_says_done(client: httpx.AsyncClient) -> None:
+    async with serve(one(text="Hello there, you.")) as fleet:
+        answer = await ask(client, fleet["one"], stream=True)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.headers["connection"] == "keep-alive"
+    assert deltas(answer.text) == [
+        {"role": "assistant", "content": ""},
+        {"content": "Hello"},
+        {"content": " there,"},
+        {"content": " you."},
+        {},
+    ]
+    *chunks, done = events(answer.text)
+    assert done == "[DONE]"
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * 4 + ["stop"]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert {chunk["id"] for chunk in chunks} == {answer.headers["x-request-id"]} == {"chatcmpl-one-0"}
+    assert not any("usage" in chunk for chunk in chunks)
+
+
+async def test_an_answer_that_is_not_streamed_is_one_json(client: httpx.AsyncClient) -> None:
+    async with serve(one(text="Hello there.", reasoning=3)) as fleet:
+        answer = await ask(client, fleet["one"])
+
+    whole = answer.json()
+    message = whole["choices"][0]["message"]
+    assert answer.headers["content-type"] == "application/json"
+    assert (message["role"], message["content"], message["refusal"]) == ("assistant", "Hello there.", None)
+    assert len(message["reasoning_content"].split()) == 3
+    assert whole["choices"][0]["finish_reason"] == "stop"
+    assert (whole["usage"]["prompt_tokens"], whole["usage"]["completion_tokens"]) == (5, 5)
+    assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
+
+
+async def test_usage_comes_last_when_it_is_asked_for_and_is_null_before(client: httpx.AsyncClient) -> None:
+    async with serve(one(reasoning=2)) as fleet:
+        answer = await ask(client, fleet["one"], stream=True, stream_options={"include_usage": True})
+
+    *chunks, last, _ = events(answer.text)
+    assert [chunk["usage"] for chunk in chunks] == [None] * 16
+    assert last["choices"] == []
+    assert (last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"], last["usage"]["total_tokens"]) == (
+        5,
+        14,
+        19,
+    )
+    assert [list(delta) for delta in deltas(answer.text)[1:4]] == [
+        ["reasoning_content"],
+        ["reasoning_content"],
+        ["content"],
+    ]
+
+
+async def test_max_tokens_cuts_and_says_so(client: httpx.AsyncClient) -> None:
+    async with serve(one()) as fleet:
+        answer = await ask(client, fleet["one"], stream=True, max_tokens=5)
+        whole = (await ask(client, fleet["one"], max_completion_tokens=4)).json()
+
+    assert len(text_of(answer.text).split()) == 5
+    assert events(answer.text)[-2]["choices"][0]["finish_reason"] == "length"
+    assert whole["usage"]["completion_tokens"] == 4
+    assert whole["choices"][0]["finish_reason"] == "length"
+
+
+async def test_stop_ends_before_its_text(client: httpx.AsyncClient) -> None:
+    async with serve(one(text="one two three four")) as fleet:
+        answer = await ask(client, fleet["one"], stop=["four", " thr"])
+
+    assert answer.json()["choices"][0]["message"]["content"] == "one two"
+    assert answer.json()["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"prompt": "Use get_weather for Paris"}, {"prompt": "Rain in Paris?", "tool_choice": "required"}],
+    ids=["named", "required"],
+)
+async def test_a_tool_that_is_named_or_required_is_called(client: httpx.AsyncClient, wish: dict[str, Any]) -> None:
+    async with serve(one()) as fleet:
+        answer = await ask(client, fleet["one"], tools=[WEATHER], stream=True, **wish)
+        whole = (await ask(client, fleet["one"], tools=[WEATHER], **wish)).json()
+
+    pieces = [delta["tool_calls"][0] for delta in deltas(answer.text) if "tool_calls" in delta]
+    assert (pieces[0]["id"], pieces[0]["type"], pieces[0]["function"]["name"]) == (
+        "call_get_weather",
+        "function",
+        "get_weather",
+    )
+    assert len(pieces) > 3
+    arguments = "".join(piece["function"]["arguments"] for piece in pieces)
+    assert json.loads(arguments) == {"city": "Paris", "days": 1}
+    assert events(answer.text)[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert whole["choices"][0]["message"]["content"] is None
+    assert whole["choices"][0]["message"]["tool_calls"] == [
+        {"id": "call_get_weather", "type": "function", "function": {"name": "get_weather", "arguments": arguments}}
+    ]
+
+
+async def test_a_tool_is_not_called_unasked_nor_against_tool_choice_none(client: httpx.AsyncClient) -> None:
+    async with serve(one()) as fleet:
+        unasked = await ask(client, fleet["one"], tools=[WEATHER])
+        against = await ask(client, fleet["one"], prompt="get_weather!", tools=[WEATHER], tool_choice="none")
+
+    for answer in (unasked, against):
+        assert answer.json()["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_a_tool_result_is_answered_with_text_that_holds_it(client: httpx.AsyncClient) -> None:
+    result = [{"role": "tool", "tool_call_id": "call_get_weather", "content": "21 degrees"}]
+    async with serve(one()) as fleet:
+        body = chat(prompt="Use get_weather", tools=[WEATHER])
+        body["messages"] += result
+        answer = await client.post(f"{fleet['one'].api_base}/chat/completions", json=body)
+
+    assert answer.json()["choices"][0]["message"]["content"] == "The tool says: 21 degrees"
+
+
+async def test_a_response_format_is_kept(client: httpx.AsyncClient) -> None:
+    schema = {"type": "object", "properties": {"colour": {"enum": ["blue", "red"]}}, "required": ["colour"]}
+    wish = {"type": "json_schema", "json_schema": {"name": "sky", "schema": schema}}
+    async with serve(one()) as fleet:
+        fitting = await ask(client, fleet["one"], response_format=wish)
+        anything = await ask(client, fleet["one"], response_format={"type": "json_object"})
+
+    assert json.loads(fitting.json()["choices"][0]["message"]["content"]) == {"colour": "blue"}
+    assert json.loads(anything.json()["choices"][0]["message"]["content"]) == {"answer": "blue"}
+
+
+async def test_the_models_are_listed_and_only_they_can_be_asked(client: httpx.AsyncClient) -> None:
+    async with serve(one(models=("small", "large"))) as fleet:
+        running = fleet["one"]
+        models = (await client.get(f"{running.api_base}/models")).json()["data"]
+        wrong = await client.post(f"{running.api_base}/chat/completions", json=chat("other"))
+
+    assert [model["id"] for model in models] == ["small", "large"]
+    assert running.spec == f"openai-compatible/small@{running.api_base}"
+    assert wrong.status_code == 404
+    assert wrong.json()["error"]["code"] == "model_not_found"
+    assert wrong.json()["error"]["message"] == "The model 'other' does not exist; there is small, large."
+
+
+async def test_a_connection_is_kept_and_closed_when_the_client_says_so(client: httpx.AsyncClient) -> None:
+    async with serve(one()) as fleet:
+        running = fleet["one"]
+        for _ in range(3):
+            await ask(client, running, stream=True)
+        assert running.connections == 1
+        answer = await client.get(f"{running.api_base}/models", headers={"connection": "close"})
+        assert answer.headers["connection"] == "close"
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with serve(one()) as fleet:
+        request = b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n"
+        missing = b"GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        answer = await raw(fleet["one"], request + missing)
+
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"HTTP/1.1 404 Not Found\r\n" in answer
+
+
+# Time and chance
+
+
+def steps_of(service: Service, count: int = 0, **body: Any) -> list[Step]:
+    """Plan an answer without sockets."""
+    request = Request("POST", "/v1/chat/completions", body=json.dumps(chat(service.name, **body)).encode())
+    return list(plan(service, request, count, created=0).steps)
+
+
+def test_the_same_seed_gives_the_same_bytes_at_the_same_times() -> None:
+    def runs(seed: int) -> list[list[Step]]:
+        service = Service("one", first_token=lognormal(1, 0.5), gap=uniform(0.1, 0.2), seed=seed)
+        return [steps_of(service, count, stream=True) for count in range(3)]
+
+    assert runs(7) == runs(7)
+    assert runs(7) != runs(8)
+    assert len({tuple(step.wait for step in steps) for steps in runs(7)}) == 3
+
+
+def test_times_do_not_depend_on_what_is_asked() -> None:
+    service = Service("one", first_token=uniform(1, 2), gap=uniform(0.1, 0.2), tokens=9)
+
+    waits = [[step.wait for step in steps_of(service, prompt=prompt, stream=True)] for prompt in ("Why?", QUESTION)]
+
+    assert waits[0] == waits[1]
+    assert 1 <= waits[0][1] <= 2
+    assert all(0.1 <= wait <= 0.2 for wait in waits[0][2:-1])
+
+
+def test_a_write_holds_one_token_and_the_ending_is_one_write() -> None:
+    steps = steps_of(Service("one", first_token=0.5, gap=0.25, text="a b c"), stream=True)
+
+    assert [(step.wait, step.tokens) for step in steps] == [(0, 0), (0.5, 1), (0.25, 1), (0.25, 1), (0, 0)]
+    assert b"assistant" in steps[0].data
+    assert steps[-1].data.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+def test_packed_tokens_come_when_the_last_of_them_was_due() -> None:
+    steps = steps_of(Service("one", first_token=0.5, gap=0.25, text="a b c d e", tokens_per_write=2), stream=True)
+
+    assert [(step.wait, step.tokens) for step in steps] == [(0, 0), (0.75, 2), (0.5, 2), (0.25, 1), (0, 0)]
+
+
+def test_an_answer_that_is_not_streamed_takes_as_long() -> None:
+    steps = steps_of(Service("one", first_token=0.5, gap=0.25, text="a b c"))
+
+    assert sum(step.wait for step in steps) == 1.0
+    assert [step.tokens for step in steps if step.data] == [3]
+
+
+def test_latencies_are_drawn_as_declared() -> None:
+    random = Random(1)
+
+    assert constant(0.5)(random) == 0.5
+    assert all(1 <= uniform(1, 2)(random) <= 2 for _ in range(100))
+    drawn = sorted(lognormal(2, 0.5)(random) for _ in range(1001))
+    assert 1.8 < drawn[500] < 2.2
+    straggling = [with_stragglers(1.0, share=0.25, factor=10)(random) for _ in range(1000)]
+    assert set(straggling) == {1.0, 10.0}
+    assert 200 < straggling.count(10.0) < 300
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_a_latency_that_is_no_time_is_refused(wrong: float) -> None:
+    with pytest.raises(ValueError, match="seconds of a latency"):
+        Service("one", gap=wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"fault": "stal"}, "no fault named 'stal': did you mean 'stall'"),
+        ({"fault_share": 2}, "fault_share is a number from 0 to 1"),
+        ({"tokens": range(0)}, "tokens is a number"),
+        ({"tokens_per_write": 0}, "tokens_per_write"),
+        ({"name": "a b"}, "name is printable ASCII"),
+        ({"dialect": "morse"}, "no dialect named 'morse'"),
+    ],
+)
+def test_a_wrong_declaration_is_refused_in_words(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Service(**{"name": "one", **settings})
+
+
+def test_a_fault_says_what_it_takes() -> None:
+    with pytest.raises(ValueError, match="'empty' does not take 'after'; it takes nothing"):
+        Fault("empty", after=1)
+    assert repr(Fault("cut", after=3)) == "Fault('cut', after=3)"
+    assert Fault("cut", after=3) == Fault("cut", after=3) != Fault("cut")
+    assert all(line.endswith(".") for line in FAULTS.values())
+
+
+def test_a_share_of_the_requests_meets_the_fault() -> None:
+    service = Service("one", fault="error", fault_share=0.25)
+    failed = sum(steps_of(service, count)[-1].data.startswith(b"HTTP/1.1 500") for count in range(400))
+
+    assert 70 < failed < 130
+
+
+# The text
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 2, 8, 9, 10, 17, 80, 200])
+def test_made_up_text_has_as_many_words_as_wanted_and_ends_its_sentences(tokens: int) -> None:
+    for seed in range(20):
+        text = "".join(made_up(Random(seed), QUESTION, tokens))
+
+        assert len(text.split()) == len(split_tokens(text)) == tokens
+        assert text.isascii()
+        assert text == "" or text.endswith(".")
+        assert "{" not in text
+        assert tokens < 20 or "sky" in text or "blue" in text
+
+
+def test_topics_are_the_words_that_carry_the_question() -> None:
+    assert topics(QUESTION) == ["sky", "blue"]
+    assert topics("Tell me about Paris, and \x1b[31m<b>Rome</b>, call get_weather") == ["Paris", "Rome", "call"]
+    assert topics("") == []
+
+
+def test_tokens_joined_are_the_text() -> None:
+    text = " two\n words  \n"
+
+    assert split_tokens(text) == [" two", "\n words", "  \n"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string", "minLength": 8}, "wordxxxx"),
+        ({"type": "string", "maxLength": 2}, "wo"),
+        ({"type": "integer", "minimum": 18, "maximum": 20}, 18),
+        ({"type": "integer", "exclusiveMinimum": 1}, 2),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.75),
+        ({"type": "number", "maximum": -2}, -2),
+        ({"type": ["null", "string"]}, None),
+        ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, True),
+        ({"type": "array", "items": {"const": 3}, "minItems": 2}, [3, 3]),
+        ({"type": "array", "maxItems": 0}, []),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, 1),
+        ({"allOf": [{"type": "string"}, {"enum": ["x"]}]}, "x"),
+        ({"required": ["a"], "properties": {"a": {"default": 5}}}, {"a": 5}),
+        ({"type": 7, "items": 8, "enum": 9}, "word"),
+    ],
+)
+def test_a_value_is_made_to_fit_a_schema(schema: dict[str, Any], value: Any) -> None:
+    assert sample(schema, "word") == value
+
+
+def test_a_schema_that_holds_itself_many_times_is_bounded() -> None:
+    again = {"$ref": "#"}
+    sample({"type": "array", "minItems": 100, "items": again})
+    sample({"allOf": [again] * 100})
+    sample({"type": "object", "properties": {"a": again, "b": again}, "required": ["a", "b"]})
+
+
+# Faults, each by name
+
+
+async def test_advertising_comes_before_the_answer_in_pieces(client: httpx.AsyncClient) -> None:
+    async with serve(one(fault="advertising", text="Real.")) as fleet:
+        answer = await ask(client, fleet["one"], stream=True)
+        await fleet.quiet()
+
+    contents = [delta["content"] for delta in deltas(answer.text)[1:-1]]
+    assert "".join(contents) == "Join for free at https://discord.gg/sim ...\nReal."
+    assert contents[0] == "Join for"
+    assert contents[-1] == "Real."
+    assert (fleet["one"].log[0].fault, fleet["one"].log[0].outcome) == ("advertising", "fault")
+
+
+def test_an_advertisement_comes_first_and_the_answer_later() -> None:
+    fault = Fault("advertising", text="Buy this now!", seconds=2)
+    steps = steps_of(Service("one", first_token=0.5, gap=0.25, text="a b", fault=fault), stream=True)
+
+    assert [(step.wait, step.tokens) for step in steps] == [(0, 0), (0.5, 1), (0, 1), (2, 1), (0.25, 1), (0, 0)]
+
+
+async def test_a_refusal_and_an_empty_answer(client: httpx.AsyncClient) -> None:
+    async with serve([Service("no", fault="refusal"), Service("void", fault="empty")]) as fleet:
+        refusal = await ask(client, fleet["no"], stream=True)
+        whole = (await ask(client, fleet["no"])).json()
+        empty = await ask(client, fleet["void"], stream=True)
+
+    assert "".join(delta.get("refusal", "") for delta in deltas(refusal.text)) == "I cannot help with that."
+    assert text_of(refusal.text) == ""
+    assert whole["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": None,
+        "refusal": "I cannot help with that.",
+    }
+    assert deltas(empty.text) == [{"role": "assistant", "content": ""}, {}]
+    assert events(empty.text)[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (Fault("rate_limit", retry_after=20), 429, "rate_limit_exceeded"),
+        (Fault("error"), 500, "internal_error"),
+        (Fault("overloaded"), 503, "overloaded"),
+        (Fault("overloaded", status=529), 529, "overloaded"),
+        (Fault("unauthorized"), 401, "invalid_api_key"),
+        (Fault("not_found"), 404, "model_not_found"),
+    ],
+    ids=repr,
+)
+async def test_a_fault_with_a_status(client: httpx.AsyncClient, fault: Fault, status: int, code: str) -> None:
+    async with serve(one(fault=fault)) as fleet:
+        for stream in (True, False):
+            answer = await ask(client, fleet["one"], stream=stream)
+
+            assert answer.status_code == status
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json()["error"]["code"] == code
+            assert answer.headers.get("retry-after") == ("20" if status == 429 else None)
+    assert [exchange.outcome for exchange in fleet["one"].log] == ["fault", "fault"]
+
+
+async def test_pages_and_errors_in_place_of_an_answer(client: httpx.AsyncClient) -> None:
+    services = [Service(name, fault=name) for name in ("html", "html_text", "error_as_text", "garbage")]
+    async with serve(services) as fleet:
+        page = await ask(client, fleet["html"], stream=True)
+        page_text = await ask(client, fleet["html_text"], stream=True)
+        error_text = await ask(client, fleet["error_as_text"])
+        garbage = await ask(client, fleet["garbage"], stream=True)
+
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.text.startswith("<!DOCTYPE html>")
+    assert text_of(page_text.text) == page.text
+    assert json.loads(error_text.json()["choices"][0]["message"]["content"])["error"]["type"] == "server_error"
+    assert (garbage.headers["content-type"], len(garbage.content)) == ("text/event-stream", 2048)
+
+
+async def test_an_error_or_broken_json_in_the_stream(client: httpx.AsyncClient) -> None:
+    services = [Service("error", fault=Fault("error_in_stream", after=2)), Service("json", fault="bad_json")]
+    async with serve(services) as fleet:
+        error = await ask(client, fleet["error"], stream=True)
+        whole = await ask(client, fleet["error"])
+        broken = await ask(client, fleet["json"], stream=True)
+
+    *chunks, last = events(error.text)
+    assert len(chunks) == 3
+    assert list(last) == ["error"]
+    assert whole.json() == last
+    assert broken.text.endswith('"and th\n\ndata: [DONE]\n\n')
+
+
+@pytest.mark.parametrize("fault", ["truncated", "no_done"])
+async def test_a_body_that_ends_well_without_the_end_marker(client: httpx.AsyncClient, fault: str) -> None:
+    async with serve(one(fault=fault)) as fleet:
+        answer = await ask(client, fleet["one"], stream=True)
+
+    chunks = events(answer.text)
+    assert "[DONE]" not in chunks
+    assert len(text_of(answer.text).split()) == (5 if fault == "truncated" else 12)
+    assert chunks[-1]["choices"][0]["finish_reason"] == (None if fault == "truncated" else "stop")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_cut_is_a_fin_in_the_midst_of_the_body(stream: bool) -> None:
+    async with serve(one(fault=Fault("cut", after=3))) as fleet:
+        answer = await raw(fleet["one"], post(chat(stream=stream)))
+        await fleet.quiet()
+
+    if stream:
+        assert answer.count(b'"content":') == 4
+        assert answer.endswith(b"}\n\n\r\n")
+    else:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert len(body) < int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    assert [exchange.outcome for exchange in fleet["one"].log] == ["fault"]
+
+
+async def test_a_reset_is_a_rst(client: httpx.AsyncClient) -> None:
+    async with serve(one(fault="reset")) as fleet:
+        with pytest.raises(httpx.ReadError):
+            await ask(client, fleet["one"], stream=True)
+        with pytest.raises(ConnectionResetError):
+            await raw(fleet["one"], post(chat(stream=True)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "tokens", "comments"),
+    [("stall", 0, 0), (Fault("stall_mid", after=4), 4, 0), (Fault("keepalive", seconds=0.001), 0, 3)],
+    ids=["stall", "stall_mid", "keepalive"],
+)
+async def test_an_answer_that_never_ends_ends_when_the_client_goes(
+    fault: str | Fault, tokens: int, comments: int
+) -> None:
+    got = b""
+    async with serve(one(fault=fault)) as fleet:
+        async with await anyio.connect_tcp("127.0.0.1", port_of(fleet["one"])) as stream:
+            await stream.send(post(chat(stream=True)))
+            while got.count(b"data: ") < 1 + tokens or got.count(b": keep-alive") < comments:
+                got += await stream.receive()
+            assert fleet["one"].in_flight == 1
+        await fleet.quiet()
+
+        exchange = fleet["one"].log[0]
+        assert (exchange.outcome, exchange.tokens_sent) == ("client_gone", tokens)
+        assert fleet["one"].connections == 0
+
+
+async def test_a_slow_head_is_slow(client: httpx.AsyncClient) -> None:
+    async with serve(one(fault="slow_head")) as fleet:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"{fleet['one'].api_base}/chat/completions", json=chat(stream=True), timeout=0.05)
+        await fleet.quiet()
+        assert fleet["one"].log[0].outcome == "client_gone"
+    assert steps_of(Service("one", fault=Fault("slow_head", seconds=3)), stream=True)[0].wait == 3
+
+
+def test_every_fault_spoils_streamed_and_whole_answers() -> None:
+    good = {stream: steps_of(Service("one"), stream=stream) for stream in (True, False)}
+
+    for name in FAULTS.keys() - {"keepalive"}:
+        assert steps_of(Service("one", fault=name), stream=True) != good[True], name
+        if name != "no_done":
+            assert steps_of(Service("one", fault=name)) != good[False], name
+
+
+# What the server sees
+
+
+async def test_the_server_sees_a_client_go_while_it_waits(client: httpx.AsyncClient) -> None:
+    async with serve([Service("slow", first_token=60), Service("fast", gap=0.001)]) as fleet:
+        with anyio.move_on_after(0.05):
+            await ask(client, fleet["slow"], stream=True)
+        answer = await ask(client, fleet["fast"], stream=True)
+        await fleet.quiet()
+
+        lost, won = fleet["slow"].log[0], fleet["fast"].log[0]
+        assert (lost.outcome, lost.tokens_sent, lost.first_token_at) == ("client_gone", 0, None)
+        assert won.outcome == "complete"
+        assert won.tokens_sent == len(text_of(answer.text).split())
+        assert won.first_token_at is not None
+        assert won.ended_at is not None
+        assert won.asked_at <= won.first_token_at <= won.ended_at
+
+
+async def test_a_client_that_leaves_before_it_is_served_is_seen_too() -> None:
+    async with serve(one(first_token=60)) as fleet:
+        for linger in (False, True):
+            client = socket.create_connection(("127.0.0.1", port_of(fleet["one"])))
+            client.sendall(post(chat()))
+            if linger:  # a RST
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.close()
+        await fleet.quiet()
+
+        outcomes = [exchange.outcome for exchange in fleet["one"].log]
+        assert outcomes.count("client_gone") == len(outcomes) >= 1
+        assert fleet["one"].connections == 0
+
+
+async def test_quiet_gives_up_and_names_who_is_busy(client: httpx.AsyncClient) -> None:
+    async with serve(one(fault="stall")) as fleet:
+        url = f"{fleet['one'].api_base}/chat/completions"
+        async with client.stream("POST", url, json=chat(stream=True)):
+            with pytest.raises(TimeoutError, match=r"still being answered: one \(1\)"):
+                await fleet.quiet(0.02)
+
+
+async def test_the_log_holds_what_was_asked(client: httpx.AsyncClient) -> None:
+    async with serve(one(key="sesame")) as fleet:
+        running = fleet["one"]
+        url = f"{running.api_base}/chat/completions"
+        await client.post(url, json=chat(), headers={"Authorization": "Bearer sesame"})
+        wrong = await client.post(url, json=chat(), headers={"Authorization": "Bearer other"})
+        await client.post(url + "?a=b", json=chat())
+        await client.get(f"{running.api_base}/models", headers={"Authorization": "bearer sesame"})
+
+    right, *refused, models = running.log
+    assert (right.path, right.body, right.status, right.outcome) == ("/v1/chat/completions", chat(), 200, "complete")
+    assert right.headers["authorization"] == "Bearer sesame"
+    assert "sesame" not in repr(running.log)
+    assert [exchange.status for exchange in refused] == [401, 401]
+    assert [exchange.outcome for exchange in refused] == ["refused", "refused"]
+    assert wrong.json()["error"] == {
+        "message": "the API key is missing or wrong",
+        "type": "authentication_error",
+        "param": None,
+        "code": "invalid_api_key",
+    }
+    assert (models.method, models.path, models.body, models.status) == ("GET", "/v1/models", None, 200)
+
+
+async def test_leaving_stops_everything_at_once_and_what_the_body_raised_leaves_bare() -> None:
+    fleet = serve(one(fault="stall"))
+    with pytest.raises(KeyError, match="mine"):
+        await fail_in_the_midst(fleet)
+
+    assert fleet["one"].connections == 0
+    with pytest.raises(OSError, match=r"."):
+        await anyio.connect_tcp("127.0.0.1", port_of(fleet["one"]))
+    with pytest.raises(RuntimeError, match="call serve"):
+        await fleet.__aenter__()
+
+
+async def fail_in_the_midst(fleet: Fleet) -> None:
+    async with fleet, await anyio.connect_tcp("127.0.0.1", port_of(fleet["one"])) as stream:
+        await stream.send(post(chat(stream=True)))
+        await stream.receive()
+        raise KeyError("mine")
+
+
+async def test_clients_see_the_end_when_the_server_stops() -> None:
+    async with serve(one(fault="stall")) as fleet:
+        stream = await anyio.connect_tcp("127.0.0.1", port_of(fleet["one"]))
+        await stream.send(post(chat(stream=True)))
+        await stream.receive()
+    assert fleet["one"].log[0].outcome == "stopped"
+    with pytest.raises(anyio.EndOfStream):
+        await stream.receive()
+    await stream.aclose()
+
+
+async def test_ports_can_be_chosen_and_a_taken_one_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"one cannot listen on 127.0.0.1:{port}"):
+            async with serve(one(), ports=port):
+                pass
+    async with serve(one(), ports=port) as fleet:
+        assert fleet["one"].api_base == f"http://127.0.0.1:{port}/v1"
+
+
+def test_two_services_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="different names: one is there twice"):
+        serve([Service("one"), Service("one")])
+
+
+# Bad input
+
+
+def port_of(running: Running) -> int:
+    return int(running.api_base.rpartition(":")[2].removesuffix("/v1"))
+
+
+def post(body: Any) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data)
+
+
+async def raw(running: Running, request: bytes) -> bytes:
+    """Send bytes, and read what comes to the end."""
+    received = b""
+    async with await anyio.connect_tcp("127.0.0.1", port_of(running)) as stream:
+        await stream.send(request)
+        try:
+            while True:
+                received += await stream.receive()
+        except anyio.EndOfStream:
+            return received
+        except anyio.BrokenResourceError as error:
+            raise error.__cause__ or error from None
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"GET /v1/models HTTP/1.1\r\nx: " + b"a" * (HEAD_LIMIT + 1) + b"\r\n\r\n", 431),
+        (b"GET /v1/models HTTP/1.1\r\nx: " + b"a" * 4 * HEAD_LIMIT, 431),
+        (b"GET /" + b"a" * 4 * HEAD_LIMIT, 431),
+        (b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\nabc" % (BODY_LIMIT + 1), 413),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"GET /v1/models HTTP/1.0\r\n\r\n", 505),
+        (b"GET /no HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\nPRI * HTTP/2.0\r\n\r\n", 404),
+    ],
+    ids=["long header", "endless header", "endless url", "long body", "tls", "http/1.0", "upgrade"],
+)
+async def test_what_is_not_a_decent_request_is_refused_and_the_connection_closed(
+    request_bytes: bytes, status: int
+) -> None:
+    async with serve(one()) as fleet:
+        answer = await raw(fleet["one"], request_bytes)
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"connection: close" in head
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+    assert [exchange.outcome for exchange in fleet["one"].log] == ["refused"]
+
+
+def test_a_chunked_body_is_bounded_too() -> None:
+    reader = RequestReader()
+    assert reader.feed(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n") == []
+    megabyte = b"100000\r\n" + b"a" * 0x100000 + b"\r\n"
+    found = [request for _ in range(40) for request in reader.feed(megabyte)]
+
+    assert [request.problem and request.problem[0] for request in found] == [413]
+
+
+def test_requests_split_at_every_byte_are_the_same() -> None:
+    data = post(b"{}") + b"GET /b?c HTTP/1.1\r\nA: 1\r\nb: 2\r\na: 3\r\nconnection: close\r\n\r\n"
+    reader = RequestReader()
+    found = [request for byte in data for request in reader.feed(bytes([byte]))]
+
+    assert found == RequestReader().feed(data)
+    assert [(request.method, request.path, request.body) for request in found] == [
+        ("POST", "/v1/chat/completions", b"{}"),
+        ("GET", "/b?c", b""),
+    ]
+    assert found[1].headers == {"a": "1, 3", "b": "2", "connection": "close"}
+    assert [request.keep_alive for request in found] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{", "Expected `object`, got `bytes`"),
+        (b"", "Expected `object`, got `null`"),
+        (b"[" * 100_000, "Expected `object`"),
+        (b'{"model": "one"}', "missing required field `messages`"),
+        (b'{"model": "one", "messages": []}', "messages is empty"),
+        (b'{"model": 1, "messages": []}', r"Expected `str`, got `int` - at `$.model`"),
+        (json.dumps(chat(max_tokens=0)).encode(), "max_tokens is a number from 1 up"),
+        (json.dumps(chat(tool_choice="required")).encode(), "there are no tools"),
+        (json.dumps(chat(tool_choice=WEATHER)).encode(), "names 'get_weather', which is not among the tools"),
+    ],
+)
+async def test_a_wrong_body_is_400_and_says_what_is_wrong(client: httpx.AsyncClient, body: bytes, message: str) -> None:
+    async with serve(one()) as fleet:
+        answer = await client.post(f"{fleet['one'].api_base}/chat/completions", content=body)
+        good = await ask(client, fleet["one"])
+
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+    assert good.headers["x-request-id"] == "chatcmpl-one-0"
+
+
+async def test_wrong_methods_and_paths(client: httpx.AsyncClient) -> None:
+    async with serve(one()) as fleet:
+        base = fleet["one"].api_base
+        get = await client.get(f"{base}/chat/completions")
+        head = await client.head(f"{base}/models")
+        nowhere = await client.post(f"{base}/nowhere")
+        good = await client.get(f"{base}/models")
+
+    assert (get.status_code, get.headers["allow"]) == (405, "POST")
+    assert (head.status_code, head.content) == (405, b"")
+    assert (nowhere.status_code, nowhere.json()["error"]["message"]) == (404, "there is nothing at /v1/nowhere")
+    assert good.status_code == 200
+
+
+def test_parts_and_system_messages_are_read() -> None:
+    parts = [{"type": "text", "text": "one two"}, {"type": "image_url", "image_url": {"url": "data:,"}}, {"text": 3}]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}, {"role": "assistant"}]
+
+    asked = OpenAIChat().read({"model": "m", "messages": messages, "stream": None, "unknown": 1})
+
+    assert (asked.prompt, asked.input_tokens, asked.stream, asked.tool_result) == ("one two", 4, False, None)
+
+
+# The other forms
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_fleet_in_a_thread_serves_synchronous_clients(backend: Any) -> None:
+    with run_in_thread(one(text="Hello."), backend=backend) as fleet, httpx.Client(trust_env=False) as client:
+        running = fleet["one"]
+        answer = client.post(f"{running.api_base}/chat/completions", json=chat(), timeout=5)
+        fleet.quiet()
+
+        assert answer.json()["choices"][0]["message"]["content"] == "Hello."
+        assert [exchange.outcome for exchange in running.log] == ["complete"]
+    assert running.connections == 0
+
+
+def test_a_fleet_in_a_thread_stops_in_the_midst_of_answers() -> None:
+    fleet = run_in_thread(one(fault="stall"))
+    with socket.socket() as client:
+        with pytest.raises(KeyError, match="mine"):
+            fail_in_the_midst_of_a_thread(fleet, client)
+
+        assert fleet["one"].log[0].outcome == "stopped"
+        assert client.recv(9999).endswith(b"\n\r\n")
+        assert client.recv(9999) == b""
+
+
+def fail_in_the_midst_of_a_thread(fleet: ThreadFleet, client: socket.socket) -> None:
+    with fleet:
+        client.connect(("127.0.0.1", port_of(fleet["one"])))
+        client.sendall(post(chat(stream=True)))
+        assert client.recv(12) == b"HTTP/1.1 200"
+        raise KeyError("mine")
+
+
+def test_the_demo_is_first_with_an_advertisement_and_not_with_an_answer() -> None:
+    promo, steady, patient = (steps_of(service, stream=True, prompt=QUESTION) for service in DEMO)
+
+    def when(steps: list[Step], token: int) -> float:
+        return sum(step.wait for step in steps[: token + 1])
+
+    advertisement = 6  # deltas
+    assert when(promo, 1) < when(steady, 1) < when(patient, 1) < when(promo, 1 + advertisement)
+    for steps in (promo, steady, patient):
+        assert 1.5 < sum(step.wait for step in steps) < 6
+    assert b"Join for" in promo[1].data
