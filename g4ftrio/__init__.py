@@ -3,7 +3,7 @@
 The house, from the ground up; imports run down only, and a test keeps it so:
 
     cli/  simulator/  testing.py     what is built with the library
-    _compose.py                      Race, Fallback, Cleaned: providers made of providers
+    _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
     base_provider.py                 what a provider is
     _answer.py  _stream.py  _gate.py one answer; what the consumer reads; what is clean enough to win
@@ -29,9 +29,10 @@ from g4ftrio._chunks import (
     ToolCalls,
     Usage,
 )
+from g4ftrio._cleaned import Cleaned
 from g4ftrio._cleaning import ChunkFilter, Marker, is_content, is_output, printable
 from g4ftrio._completion import Completion
-from g4ftrio._compose import Cleaned, Fallback, Race, race
+from g4ftrio._compose import Fallback, Race, race
 from g4ftrio._errors import (
     AllFailed,
     APIConnectionError,

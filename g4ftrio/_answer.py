@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from anyio import CancelScope, current_time
 
 from g4ftrio._chunks import AudioResponse, Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
-from g4ftrio._cleaning import is_content
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._framing import framer_for
 from g4ftrio._report import EntrantReport
@@ -207,7 +206,7 @@ class Patient:
         """
         batch: list[Chunk] = await self._watched(self._source.pull)
         if any(isinstance(chunk, _OUTPUT) for chunk in batch):
-            self._waits.output(clean=any(_is_content(chunk) for chunk in batch))
+            self._waits.output(clean=any(map(_is_substance, batch)))
         return batch
 
     async def aclose(self) -> None:
@@ -267,5 +266,10 @@ class Lazy:
             self._source.close_now()
 
 
-def _is_content(chunk: Chunk) -> bool:
-    return is_content(chunk, chunk if isinstance(chunk, str) else "")
+def _is_substance(chunk: Chunk) -> bool:
+    """Whether the wait for a first chunk is over. It judges nothing: a race asks its own predicate as well."""
+    return (
+        bool(chunk.strip())
+        if isinstance(chunk, str)
+        else isinstance(chunk, ToolCallDelta | ImageResponse | AudioResponse)
+    )

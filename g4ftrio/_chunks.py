@@ -143,7 +143,7 @@ class ProviderInfo(TypedChunk, Struct, frozen=True):
 class AuthResult(TypedChunk):
     """Whatever a provider's login produced, as attributes; its ``repr`` names them and shows no value."""
 
-    def __init__(self, **anything: Any) -> None:
+    def __init__(self, /, **anything: Any) -> None:
         self.__dict__.update(anything)
 
     def __repr__(self) -> str:

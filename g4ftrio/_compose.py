@@ -1,4 +1,4 @@
-"""Providers made of providers: ``Race``, ``Fallback``, ``Cleaned``. They nest."""
+"""Providers made of providers: ``Race`` and ``Fallback``. They nest."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import anyio
 from anyio import current_time
 
 from g4ftrio import providers as _providers
 from g4ftrio._chunks import Chunk
-from g4ftrio._cleaning import ChunkFilter, is_content
+from g4ftrio._cleaning import is_content
 from g4ftrio._errors import APITimeoutError, ProviderError, SetupError
 from g4ftrio._gate import ChunkGate, Clean
 from g4ftrio._messages import Messages
@@ -26,14 +26,13 @@ from g4ftrio._source import Source, use_async_with
 from g4ftrio._stream import RaceStream
 from g4ftrio._timeouts import TimeoutTypes
 from g4ftrio.base_provider import AbstractProvider, Ask, StreamContext
+from g4ftrio.providers import ProviderTypes
 from g4ftrio.transports.http import open_http_client
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ("Cleaned", "Fallback", "ProviderTypes", "Race", "RaceContext", "race")
-
-ProviderTypes: TypeAlias = AbstractProvider | type[AbstractProvider] | str
+__all__ = ("Fallback", "Race", "RaceContext", "race")
 
 
 def race(
@@ -224,7 +223,7 @@ class Race(AbstractProvider):
             self._held[key] = current_time() + error.retry_after
 
     def _on_this_loop(self) -> None:
-        if self._shared is not None and self._loop is not anyio.lowlevel.current_token():
+        if self._shared is not None and self._loop != anyio.lowlevel.current_token():
             raise RuntimeError("this Race was entered on another event loop: make one for each loop")
 
 
@@ -370,81 +369,3 @@ class _RacedAnswer:
     async def aclose(self) -> None:
         """Say that no more is wanted."""
         self._course.race.release()
-
-
-class Cleaned(AbstractProvider):
-    """A provider whose answers go through a filter: advertisements, say, do not win a race.
-
-    :param provider: an instance, a class, or a spec
-    :param make_filter: makes a filter for each answer
-    """
-
-    label = "cleaned"
-
-    def __init__(self, provider: ProviderTypes, make_filter: Callable[[], ChunkFilter], **settings: Any) -> None:
-        super().__init__(**settings)
-        self._inner = _providers.resolve(provider)
-        self._make_filter = make_filter
-        self.model = self.model or self._inner.model
-        self.default_model = self._inner.default_model
-        self._timeout = self._timeout.over(self._inner._timeout)
-        self._client = self._client or self._inner._client
-        self._proxy = self._proxy or self._inner._proxy
-        self._defaults = {**self._inner._defaults, **self._defaults}
-        self._handoff = self._inner._handoff  # type: ignore[misc]  # per instance: it is as safe as what it cleans
-        self._detachable = self._inner._detachable  # type: ignore[misc]  # likewise
-
-    async def list_models(self) -> list[str]:
-        """The models of the provider."""
-        return await self._inner.list_models()
-
-    def check_ready(self) -> None:
-        """See that the provider is ready."""
-        self._inner.check_ready()
-
-    def _called(self, model: str) -> str:
-        return self._name or self._inner._called(model)
-
-    def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
-        return _CleanedAnswer(self._inner._answer(ask), self._make_filter(), ask.record)
-
-
-class _CleanedAnswer:
-    """An answer that goes through a filter."""
-
-    def __init__(
-        self, answer: AbstractAsyncContextManager[Source[Chunk]], chunk_filter: ChunkFilter, record: EntrantReport
-    ) -> None:
-        self._answer = answer
-        self._filter = chunk_filter
-        self._record = record
-        self._source: Any = None
-        self._ended = False
-
-    async def __aenter__(self) -> Source[Chunk]:
-        self._source = await self._answer.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._answer.__aexit__(kind, error, traceback)
-
-    async def pull(self) -> list[Chunk]:
-        """Read until something comes through the filter; what it held back comes out at the end."""
-        while not self._ended:
-            batch = await self._source.pull()
-            self._ended = not batch
-            through = self._filter.feed(batch) if batch else self._filter.close()
-            self._record.filtered = self._filter.removed
-            if through:
-                return through
-        return []
-
-    async def aclose(self) -> None:
-        """Close the answer."""
-        await self._source.aclose()
-
-    def __getattr__(self, name: str) -> Any:
-        # detach, adopt and close_now, where the answer behind has them
-        return getattr(self._source, name)

@@ -25,6 +25,7 @@ Error
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 __all__ = (
     "APIConnectionError",
@@ -54,6 +55,7 @@ __all__ = (
     "TruncatedError",
     "UnknownProviderError",
     "UnprocessableEntityError",
+    "describe",
     "excerpt",
     "mask",
     "status_error",
@@ -240,6 +242,9 @@ class APITimeoutError(APIConnectionError, TimeoutError):
         self.kind = kind
         self.seconds = seconds
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.kind, self.seconds), self.__dict__
+
     def __str__(self) -> str:
         what = _WAITS.get(self.kind, "no answer")
         text = f"{what} within {self.seconds:g} s (timeout {self.kind}={self.seconds:g})"
@@ -293,7 +298,8 @@ class AllFailed(Error):
         self.report = report
 
     def __str__(self) -> str:
-        lines = [f"  {name}: {_without(name, describe(error))}" for name, error in self.failures.items()]
+        said = {name: _without(name, describe(error)).replace("\n", "\n  ") for name, error in self.failures.items()}
+        lines = [f"  {name}: {text}" for name, text in said.items()]
         return "\n".join([f"no provider answered ({len(lines)} asked)", *lines])
 
 
@@ -343,7 +349,7 @@ def excerpt(text: str, limit: int = _SAID) -> str:
 
 def mask(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret in it replaced by ``***``."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     return text

@@ -31,23 +31,35 @@ class ChunkGate:
 
     def admit(self, batch: list[Chunk]) -> list[Chunk] | None:
         """Give all that was kept, and this batch, if there is a clean chunk in it."""
+        text, self._text = self._text, ""  # with one reference only, += does not copy it
         for chunk in batch:
             if isinstance(chunk, str):
-                self._text += chunk
-            if self._clean(chunk, self._text):
+                text += chunk
+            if self._clean(chunk, text):
                 return self._kept + batch
+        self._text = text if len(text) <= 2 * self._limit else text[-self._limit :]
         self._keep(batch)
         return None
 
     def _keep(self, batch: list[Chunk]) -> None:
         self._kept += batch
         self._size += sum(map(_size, batch))
-        while self._size > self._limit:
-            oldest = next((n for n, chunk in enumerate(self._kept) if isinstance(chunk, Reasoning)), 0)
-            self._size -= _size(self._kept.pop(oldest))
-        self._text = self._text[-self._limit :]
+        if self._size > self._limit:
+            self._drop(Reasoning)
+            self._drop(object)
+
+    def _drop(self, kind: type) -> None:
+        """Drop the oldest of a kind, down to three quarters of the limit: a pass over all is then rare."""
+        kept = []
+        for chunk in self._kept:
+            if self._size > self._limit * 3 // 4 and isinstance(chunk, kind):
+                self._size -= _size(chunk)
+            else:
+                kept.append(chunk)
+        self._kept = kept
 
 
 def _size(chunk: Chunk) -> int:
     """About as many bytes as it takes; small chunks are not free either."""
-    return 64 + len(chunk if isinstance(chunk, str) else getattr(chunk, "text", ""))
+    text = chunk if isinstance(chunk, str) else getattr(chunk, "text", None)
+    return 64 + len(repr(chunk) if text is None else text)

@@ -17,36 +17,39 @@ import anyio
 
 from g4ftrio._source import Source
 
-__all__ = ("Pump", "affinity")
+__all__ = ("Pump", "affinity", "open_scopes")
 
 T = TypeVar("T")
 
 
 def affinity() -> object:
-    """What ties running code to its task: the innermost cancel scope, open nurseries, context variables.
+    """What ties running code to its task: open scopes and nurseries, and context variables.
 
-    Two equal values mean that what ran between them left nothing open. Where the event loop does not tell (the names
-    below are private to trio and anyio), the value equals nothing, itself included.
+    Two equal values mean that what ran between them left nothing open.
+    """
+    return open_scopes(), copy_context()
+
+
+def open_scopes() -> object:
+    """The innermost cancel scope and the number of open nurseries of this task.
+
+    Where the event loop does not tell (the names below are private to trio and anyio), the value equals nothing, itself
+    included.
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         task = trio.lowlevel.current_task()
-        scope = getattr(task, "_cancel_status", None)
-        ties: tuple[Any, ...] = (id(scope), len(task.child_nurseries))
+        scope, nurseries = getattr(task, "_cancel_status", None), len(task.child_nurseries)
     else:
-        scope, ties = _asyncio_ties()
-    return (ties, copy_context()) if scope is not None else float("nan")
+        scope, nurseries = _asyncio_scope(), 0  # an open task group of anyio's is an open scope
+    return (id(scope), nurseries) if scope is not None else float("nan")
 
 
-def _asyncio_ties() -> tuple[Any, tuple[Any, ...]]:
+def _asyncio_scope() -> object:
     import asyncio
 
-    task = asyncio.current_task()
-    states = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", None)
-    if task is None or states is None:
-        return None, ()
-    scope = getattr(states.get(task), "cancel_scope", None)
-    return scope, (id(scope), task.cancelling())
+    states: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
+    return getattr(states.get(asyncio.current_task()), "cancel_scope", None)
 
 
 class Pump(Generic[T]):

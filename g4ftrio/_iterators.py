@@ -106,7 +106,7 @@ class _Bare(AbstractAsyncContextManager[AsyncIterator[T]]):
         self._iterator = iterator
 
     async def __aenter__(self) -> AsyncIterator[T]:
-        return self._iterator.__aiter__()
+        return self._iterator
 
     async def __aexit__(self, *exc_info: object) -> None:
         return None

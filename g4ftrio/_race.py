@@ -32,7 +32,7 @@ from anyio import CancelScope, current_time
 from anyio.lowlevel import checkpoint
 
 from g4ftrio._errors import AllFailed, RejectedError
-from g4ftrio._handoff import Pump, affinity
+from g4ftrio._handoff import Pump, affinity, open_scopes
 from g4ftrio._policies import Policy, Schedule
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import Source
@@ -193,12 +193,13 @@ class Race(Generic[T]):
             if not entrant.detachable:
                 raise TypeError(f"{entrant.name} cannot be settled: use `async with race(...) as stream:`")
         self._settling = True
-        won = await self.__aenter__()
         try:
+            won = await self.__aenter__()
             await self.__aexit__(None, None, None)
         except BaseException:
-            with CancelScope(shield=True, deadline=current_time() + self._grace):
-                await won.source.aclose()
+            if self.winner is not None:
+                with CancelScope(shield=True, deadline=current_time() + self._grace):
+                    await self.winner.source.aclose()
             raise
         return won
 
@@ -226,8 +227,9 @@ class Race(Generic[T]):
                 self._changed = anyio.Event()
                 with CancelScope(deadline=self._schedule.due(active)):
                     await self._changed.wait()
-            return self.winner
-        raise self._late()
+        if self.winner is None:
+            raise self._late()
+        return self.winner
 
     def _start_who_is_due(self) -> None:
         while self._schedule.due(self._active()) <= current_time():
@@ -257,13 +259,16 @@ class Race(Generic[T]):
 
     async def _compete(self, entrant: Entrant[T], source: Source[T]) -> None:
         with entrant.step:
-            before = affinity()
+            before, scopes = affinity(), open_scopes()
             try:
                 await self._search(entrant, source)
+                if self.winner is not None and self.winner.entrant is entrant:
+                    await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
             except Exception as error:  # noqa: BLE001  # as above; noted before the resource is closed
                 self._fail(entrant, error)
-            if self.winner is not None and self.winner.entrant is entrant:
-                await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
+            finally:
+                if open_scopes() != scopes:  # what it holds open must be left before ``step`` is
+                    await source.aclose()
         if entrant.running:
             self._fail(entrant, entrant.late())
 
@@ -273,7 +278,7 @@ class Race(Generic[T]):
             entrant.record.chunks += len(batch)
             entrant.record.stamp("first_chunk_at")
             first = entrant.gate.admit(batch)
-            if entrant.step.cancel_called:
+            if not entrant.running or entrant.step.cancel_called:
                 return
             if first is not None:
                 self._win(entrant, first)

@@ -66,8 +66,15 @@ class IteratorSource(Generic[T]):
 
     async def aclose(self) -> None:
         """Close the iterator where it can be closed."""
-        if self._aclose is not None:
+        if self._aclose is None:
+            return
+        try:
             await self._aclose()
+        except BaseExceptionGroup as group:
+            # A generator with a nursery open at ``yield`` lets out, in a group, the GeneratorExit that closes it.
+            rest = group.split(GeneratorExit)[1]
+            if rest is not None:
+                raise rest from None
 
 
 class IteratorResource(Generic[T]):
@@ -81,7 +88,12 @@ class IteratorResource(Generic[T]):
         self._source: IteratorSource[T] | None = None
 
     async def __aenter__(self) -> Source[T]:
-        self._source = IteratorSource(await self._context.__aenter__())
+        opened = await self._context.__aenter__()
+        try:
+            self._source = IteratorSource(aiter(opened))
+        except TypeError as error:
+            await self._context.__aexit__(TypeError, error, error.__traceback__)
+            raise
         return self._source
 
     async def __aexit__(
@@ -140,8 +152,8 @@ class ItemStream(Generic[T]):
 
     async def __anext__(self) -> T:
         # The items of one read are given out without giving way; a cancellation is still noticed at each.
+        await self._checkpoint()
         for item in self._items:
-            await self._checkpoint()
             return item
         batch = await self._read()
         if not batch:

@@ -86,13 +86,13 @@ TimeoutTypes: TypeAlias = Timeout | float | None
 
 
 def _seconds(name: str, value: float | None) -> float:
-    if value is None or value == 0:
+    if value is None:
         return inf
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"timeout {name} is a number of seconds or None, not {value!r}")
-    if not value > 0:
+    if not value >= 0:
         raise ValueError(f"timeout {name} is a number of seconds above 0, not {value!r}")
-    return float(value)
+    return inf if value == 0 or value > 1e9 else float(value)  # thirty years is no limit either
 
 
 class Waits:
@@ -123,6 +123,7 @@ class Waits:
         waited = now - self._began
         for kind in self._left:
             self._left[kind] -= waited
+        self._began = now
 
     def output(self, *, clean: bool = True) -> None:
         """The model wrote something, so ``stall`` and ``idle`` begin anew; clean output ends ``first_chunk``."""

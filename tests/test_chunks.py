@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from msgspec import Struct
 
 from g4ftrio._chunks import (
     AudioResponse,
@@ -32,7 +33,10 @@ PRINTED = [
     (ToolCalls((CALL,)), ""),
     (Usage(input_tokens=1), ""),
     (FinishReason("stop"), ""),
-    (ImageResponse(("https://a/1.png", "https://a/2.png"), "a cat"), "![a cat](https://a/1.png)\n![a cat](https://a/2.png)"),
+    (
+        ImageResponse(("https://a/1.png", "https://a/2.png"), "a cat"),
+        "![a cat](https://a/1.png)\n![a cat](https://a/2.png)",
+    ),
     (ImageResponse(("data:image/png;base64,AAAA", "https://a/1.png")), "![](https://a/1.png)"),
     (AudioResponse(b"\0\1", "pcm16", "hello"), "hello"),
     (AudioResponse(b"\0\1"), ""),
@@ -69,12 +73,10 @@ def test_every_class_of_chunk_is_tried_here() -> None:
     assert {type(chunk) for chunk, _ in PRINTED} == set(TypedChunk.__subclasses__())
 
 
-@pytest.mark.parametrize(
-    ("chunk", "field"), [(chunk, chunk.__match_args__[0]) for chunk, _ in PRINTED if hasattr(chunk, "__match_args__")]
-)
-def test_a_chunk_is_frozen(chunk: TypedChunk, field: str) -> None:
+@pytest.mark.parametrize("chunk", [chunk for chunk, _ in PRINTED if isinstance(chunk, Struct)])
+def test_a_chunk_is_frozen(chunk: Struct) -> None:
     with pytest.raises(AttributeError, match="immutable"):
-        setattr(chunk, field, "changed")
+        setattr(chunk, chunk.__struct_fields__[0], "changed")
 
 
 def test_a_tool_call_is_frozen() -> None:
@@ -83,9 +85,9 @@ def test_a_tool_call_is_frozen() -> None:
 
 
 def test_equal_chunks_are_equal_and_kinds_are_told_apart() -> None:
-    thought: TypedChunk = Reasoning("hm")
+    thought: object = Reasoning("hm")
     assert thought == Reasoning("hm")
-    assert thought != Refusal("hm")
+    assert thought not in (Reasoning("hm?"), Refusal("hm"))
     assert hash(ToolCalls((CALL,))) == hash(ToolCalls((ToolCall(CALL.id, CALL.name, CALL.arguments),)))
 
 

@@ -190,6 +190,10 @@ texts = st.lists(st.one_of(st.text("ab. \n", max_size=6), adverts, st.text("htps
 
 @given(st.text("aab b.\n", max_size=40), tiny_markers, st.lists(st.integers(0, 40), max_size=8))
 @example("abab", [Marker("ab", "b", "lead", 4), Marker("aba", ".", "anywhere", 4)], [2, 3])
+@example("aba.b", [Marker("aba", ".", reach=9), Marker("ab", "b", reach=9)], [])
+@example("aba.b", [Marker("ab", "b", reach=9), Marker("aba", ".", reach=9)], [])
+@example("bab", [Marker("ab", "b", "lead", 9), Marker("aba", ".", reach=9)], [])
+@example("ab.b.", [Marker("ab", "b", reach=9)], [])
 @example("ba", [Marker("a", "b", reach=4), Marker("baa", "b", reach=4)], [])
 def test_where_the_text_is_cut_makes_no_difference_for_any_markers(
     text: str, markers: list[Marker], at: list[int]

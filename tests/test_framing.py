@@ -66,6 +66,7 @@ def test_a_carriage_return_ends_an_event_without_waiting_for_the_next_read() -> 
         (b"data: a\n\n: keep-alive\n\ndata: b\n\n", [b"a", b"b"]),
         (b"id: 7\nretry: 10\ndata: a\nunknown: 1\n\n", [b"a"]),
         (b"event: ping\n\ndata: a\n\n", [b"a"]),
+        (b"event: x\ndata: a\nid: 1\n\n", [b"a"]),
         (b"data: \n\ndata: a\n\n", [b"a"]),
         (b"data\n\n", []),
         (b"\n\n\ndata: a\n\n\n\ndata: b\n\n", [b"a", b"b"]),
@@ -91,6 +92,7 @@ def test_a_named_event_knows_its_name_and_is_bytes_otherwise() -> None:
     )
     assert found == [b"{}", b"x", b"y", b"z"]
     assert names(found) == ["ping", "delta", "message", "message"]
+    assert [type(frame) for frame in found] == [NamedFrame, NamedFrame, bytes, bytes]
 
 
 def test_the_last_name_of_an_event_counts_and_does_not_last() -> None:

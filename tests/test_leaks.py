@@ -116,7 +116,7 @@ def test_a_lasting_thread_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_open_file_outside_a_loop_is_found() -> None:
     watch = leaks.ProcessWatch(files=True)
-    number = os.open(os.devnull, os.O_RDONLY)
+    number = os.open(__file__, os.O_RDONLY)
     with pytest.raises(Failed, match=f"file descriptor {number}: "):
         watch.check()
     os.close(number)

@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from g4ftrio._messages import fold_system
 from g4ftrio._request import ChatRequest
 from g4ftrio._structured import response_format, tool_definition
 from g4ftrio.dialects._error_body import read_error
@@ -27,7 +26,6 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
     :ivar max_tokens_field: what ``max_tokens`` is called: ``max_tokens`` or ``max_completion_tokens``
     :ivar seed_field: what ``seed`` is called
     :ivar system_role: what the role of system messages is called: ``system`` or ``developer``
-    :ivar supports_system: false folds system messages into the first user message
     :ivar stream_usage: ask for the usage of a streamed answer; some services refuse the question, others answer unasked
     :ivar lenient_end: an answer that just ends is an end, not a cut
     :ivar defaults: what to send where the caller says nothing
@@ -40,7 +38,6 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
     max_tokens_field: str = "max_tokens"
     seed_field: str = "seed"
     system_role: str = "system"
-    supports_system: bool = True
     stream_usage: bool = True
     lenient_end: bool = False
     defaults: Mapping[str, Any] = {}
@@ -81,8 +78,7 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
         return {"max_tokens": self.max_tokens_field, "seed": self.seed_field}.get(name, name)
 
     def _messages(self, request: ChatRequest) -> list[dict[str, Any]]:
-        messages = request.messages if self.supports_system else fold_system(request.messages)
-        return [self._message(message) for message in messages]
+        return [self._message(message) for message in request.messages]
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         encoded = {key: value for key, value in message.items() if key not in self.drop_from_messages}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from g4ftrio._errors import SetupError, SpecError, UnknownProviderError
 from g4ftrio.base_provider import AbstractProvider
@@ -12,7 +12,9 @@ from g4ftrio.providers import _catalog
 from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this package's face
 from g4ftrio.providers._declared import HttpProvider
 
-__all__ = (*_catalog.__all__, "HttpProvider", "find", "known", "resolve")  # noqa: PLE0604  # names of the catalogue
+__all__ = (*_catalog.__all__, "HttpProvider", "ProviderTypes", "find", "known", "resolve")  # noqa: PLE0604  # names of the catalogue
+
+ProviderTypes: TypeAlias = AbstractProvider | type[AbstractProvider] | str  # an instance, a class, or a spec
 
 GROUP = "g4ftrio.providers"  # the entry-point group by which other packages add theirs
 
@@ -43,7 +45,7 @@ def find(label: str) -> type[AbstractProvider]:
     return plugins[wanted]()
 
 
-def resolve(provider: AbstractProvider | type[AbstractProvider] | str) -> AbstractProvider:
+def resolve(provider: ProviderTypes) -> AbstractProvider:
     """Turn an instance, a class or a spec into a provider.
 
     A spec is ``provider[/model][@base_url]``: the provider ends at the first ``/`` or ``:``, and an ``@`` counts only

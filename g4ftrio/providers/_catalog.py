@@ -101,10 +101,8 @@ class GitHubModels(HttpProvider):
     label = "github-models"
     url = "https://github.com/marketplace/models"
     api_base = "https://models.github.ai/inference"
-    key_variables = (
-        "GITHUB_TOKEN",
-        "GH_TOKEN",
-    )
+    key_variables = ("GITHUB_TOKEN", "GH_TOKEN")
+    dialect = OpenAIChat(models_path="/../catalog/models")  # beside the API base, not below it
 
 
 class Groq(HttpProvider):
@@ -161,10 +159,7 @@ class Perplexity(HttpProvider):
     label = "perplexity"
     url = "https://docs.perplexity.ai"
     api_base = "https://api.perplexity.ai"
-    key_variables = (
-        "PERPLEXITY_API_KEY",
-        "PPLX_API_KEY",
-    )
+    key_variables = ("PERPLEXITY_API_KEY", "PPLX_API_KEY")
     dialect = OpenAIChat(stream_usage=False)
 
 

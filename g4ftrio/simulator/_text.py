@@ -61,18 +61,16 @@ def topics(question: str) -> list[str]:
 def made_up(random: Random, question: str, tokens: int) -> list[str]:
     """Write whole sentences of exactly so many words about a question; a token is a word with the space before it."""
     about = topics(question) or ["this"]
+    shapes = [random.choice(_OPENERS)]
     written: list[str] = []
     while len(written) < tokens:
-        shapes = _OPENERS if not written else _SENTENCES
-        written += _sentence(random, shapes, about, tokens - len(written))
+        room = tokens - len(written)
+        shape = _CLOSERS[min(room, len(_CLOSERS) - 1)]
+        if len(shapes[0].split()) <= room >= len(_CLOSERS):
+            shape = shapes.pop(0)
+        written += _fill(random, shape, about)
+        shapes = shapes or random.sample(_SENTENCES, len(_SENTENCES))  # none is said twice before all are
     return [word if n == 0 else f" {word}" for n, word in enumerate(written)]
-
-
-def _sentence(random: Random, shapes: tuple[str, ...], about: list[str], room: int) -> list[str]:
-    if room < len(_CLOSERS):
-        return list(_fill(random, _CLOSERS[room], about))
-    fitting = [shape for shape in shapes if len(shape.split()) <= room] or [_CLOSERS[-1]]
-    return list(_fill(random, random.choice(fitting), about))
 
 
 def _fill(random: Random, shape: str, about: list[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from g4ftrio import _errors
 from g4ftrio._chunks import FinishReason
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import HttpProvider
-from g4ftrio.simulator._plan import WIRES
+from g4ftrio.simulator._dialects import DIALECTS
 from g4ftrio.simulator._wire import Ask as Asked, Item, Mark, Wire
 from g4ftrio.testing._tape import Pieces
 from g4ftrio.transports.http import open_http_client
@@ -134,4 +134,4 @@ class _Served:
 def _wire_of(cls: type[HttpProvider]) -> Wire:
     """The simulator's side of a provider's dialect: the class of the same name."""
     name = type(cls.dialect).__name__
-    return next(wire for wire in WIRES.values() if type(wire).__name__ == name)
+    return next(wire for wire in DIALECTS.values() if type(wire).__name__ == name)

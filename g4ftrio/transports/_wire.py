@@ -23,6 +23,8 @@ MAX_INTERIM = 8  # answers of status 1xx before the real one
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+_CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, section 5.6.2
 _REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]+ HTTP/1\.1\r\n")
 _HEADER = re.compile(_TOKEN + rb": [^\x00\r\n]*+\r\n")
@@ -126,8 +128,9 @@ class _ChunkSink:
 class _Chunked:
     """A body in the chunked coding.
 
-    llhttp swallows line breaks after the end in silence, and says nothing of where in its input the end was. But the
-    coding always ends in one line with something in it and one without, so that the last five bytes tell.
+    After the end, llhttp complains of everything (our head says ``Connection: close``) but line breaks, which it
+    swallows, and it does not say where in its input the end was. But the coding always ends with one line that has
+    something in it and one that has nothing, so the last five bytes tell.
     """
 
     __slots__ = ("_error", "_parser", "_silent", "_sink", "_tail", "clean", "complete")
@@ -137,7 +140,7 @@ class _Chunked:
         self.clean = False
         self._sink = _ChunkSink()
         self._parser = httptools.HttpResponseParser(self._sink)
-        self._parser.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self._parser.feed_data(_CHUNKED_HEAD)
         self._silent = 0
         self._tail = b""
         self._error: httpx.RemoteProtocolError | None = None
@@ -229,7 +232,7 @@ def _read_head(raw: bytes) -> _HeadSink:
 
     :raises httpx.RemoteProtocolError: if it is none, or one that we do not speak
     """
-    if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
+    if not _STATUS_LINE.match(raw):
         raise httpx.RemoteProtocolError(f"the answer is not HTTP/1.1: it begins with {raw[:32]!r}")
     if raw[9:12] == b"101":
         raise httpx.RemoteProtocolError("the service changed to another protocol (status 101), unasked")
@@ -238,7 +241,7 @@ def _read_head(raw: bytes) -> _HeadSink:
         httptools.HttpResponseParser(sink).feed_data(raw)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
         raise httpx.RemoteProtocolError(f"the answer's head cannot be read: {error}") from None
-    if not sink.complete or raw[9:10] == b"0":
+    if not sink.complete:
         raise httpx.RemoteProtocolError("the answer's head cannot be read")
     return sink
 
@@ -319,6 +322,7 @@ class ResponseParser:
     def _take(self, raw: bytes) -> None:
         sink = _read_head(raw)
         status = int(raw[9:12])
+        body = _decoder(self._method, status, sink)
         if status < 200:
             self._interim += 1
             if self._interim > MAX_INTERIM:
@@ -326,7 +330,7 @@ class ResponseParser:
             return
         version = raw[:8]
         self._keeps_alive = _keeps_alive(version, sink)
-        self.body = _decoder(self._method, status, sink)
+        self.body = body
         self.head = Head(version, status, raw[13 : raw.index(b"\r")], sink.headers)
 
     def end(self) -> None:

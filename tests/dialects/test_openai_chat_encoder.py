@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import Any
 
@@ -92,15 +91,6 @@ def test_the_extra_body_lies_over_everything_and_takes_out_by_none() -> None:
 def test_system_messages_take_the_role_that_the_service_knows() -> None:
     assert roles(OpenAIChat(), "system", "developer", "user") == ["system", "system", "user"]
     assert roles(OpenAIChat(system_role="developer"), "system", "user") == ["developer", "user"]
-
-
-def test_system_messages_are_folded_into_the_first_user_message_where_there_is_no_such_role() -> None:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
-    request = ChatRequest(model="m", messages=messages)
-    before = copy.deepcopy(messages)
-    body = OpenAIChat(supports_system=False).encode(request)
-    assert body["messages"] == [{"role": "user", "content": "Be brief.\n\nHello"}]
-    assert messages == before
 
 
 def test_keys_of_messages_that_the_service_refuses_are_left_out() -> None:

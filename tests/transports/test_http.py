@@ -36,7 +36,8 @@ from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._timeouts import Timeout
 from g4ftrio.transports import http
-from g4ftrio.transports.http import Response, checked, open_http_client, retry_after, send
+from g4ftrio.transports._translation import Watch
+from g4ftrio.transports.http import Response, checked, open_http_client, send
 
 LIMITS = Timeout(connect=5, idle=5)
 KEY = "sk-very-secret"
@@ -513,6 +514,16 @@ async def test_draining_gives_up_on_a_body_that_does_not_end(tail: list[Step]) -
             await server.gone.wait()
 
 
+@pytest.mark.anyio
+async def test_draining_that_is_cancelled_closes() -> None:
+    body = OwnBody(b"a")
+    async with owning(body) as response:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await response.drain()
+        assert body.closed == 1
+
+
 # --- a body of a transport of our own ---
 
 
@@ -922,6 +933,13 @@ async def test_a_redirect_to_what_is_no_url_is_an_error() -> None:
             await send(client, post(server.url), timeout=LIMITS)
 
 
+def test_a_redirect_to_what_is_no_url_is_an_error_where_the_client_did_not_look() -> None:
+    watch = Watch("http://api.test", LIMITS, None)
+    response = Response(307, {"location": "http://host:port/"}, httpx.URL("http://api.test"), OwnBody(), watch)
+    with pytest.raises(APIStatusError, match="redirects to what is no URL"):
+        http._redirected(post("http://api.test"), response)
+
+
 # --- errors by status ---
 
 
@@ -988,44 +1006,6 @@ async def test_an_error_body_without_an_end_is_bounded() -> None:
     piece = b"1000\r\n" + b"x" * 4096 + b"\r\n"
     async with answering([REFUSED, *[piece] * 100, HANG]) as (response, _):
         assert len(await response.error_body()) == 65_536
-
-
-# --- retry-after ---
-
-NOON = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"retry-after": "120"}, 120.0),
-        ({"retry-after": " 1.5 "}, 1.5),
-        ({"retry-after": "+.5"}, 0.5),
-        ({"retry-after": "0"}, 0.0),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "9" * 400}, 86_400.0),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "1e3"}, None),
-        ({"retry-after": "1_000"}, None),
-        ({"retry-after": "\u0663"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": ""}, None),
-        ({"retry-after": "5, 10"}, None),
-        ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT"}, 30.0),
-        ({"retry-after": "Sunday, 06-Nov-94 08:50:07 GMT"}, 30.0),
-        ({"retry-after": "Sun Nov  6 08:50:07 1994"}, 30.0),
-        ({"retry-after": "Sun, 06 Nov 1994 08:00:00 GMT"}, 0.0),
-        ({"retry-after": "Sun, 06 Nov 2994 08:49:37 GMT"}, 86_400.0),
-        ({"retry-after": "Sun, 99 Foo 0000 99:99:99 GMT"}, None),
-        ({"retry-after-ms": "250"}, 0.25),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
-    ],
-)
-def test_retry_after_is_read(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers, NOON) == seconds
 
 
 # --- a certificate for localhost that is nobody's ---

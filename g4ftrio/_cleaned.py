@@ -1,0 +1,100 @@
+"""A provider whose answers go through a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any
+
+from g4ftrio import providers as _providers
+from g4ftrio._chunks import Chunk
+from g4ftrio._cleaning import ChunkFilter
+from g4ftrio._report import EntrantReport
+from g4ftrio._source import Source
+from g4ftrio.base_provider import AbstractProvider, Ask
+
+__all__ = ("Cleaned",)
+
+
+class Cleaned(AbstractProvider):
+    """A provider whose answers go through a filter: advertisements, say, do not win a race.
+
+    :param provider: an instance, a class, or a spec
+    :param make_filter: makes a filter for each answer
+    """
+
+    label = "cleaned"
+
+    def __init__(
+        self,
+        provider: AbstractProvider | type[AbstractProvider] | str,
+        make_filter: Callable[[], ChunkFilter],
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        self._inner = _providers.resolve(provider)
+        self._make_filter = make_filter
+        self.model = self.model or self._inner.model
+        self.default_model = self._inner.default_model
+        self._timeout = self._timeout.over(self._inner._timeout)
+        self._client = self._client or self._inner._client
+        self._proxy = self._proxy or self._inner._proxy
+        self._defaults = {**self._inner._defaults, **self._defaults}
+        self._handoff = self._inner._handoff  # type: ignore[misc]  # per instance: it is as safe as what it cleans
+        self._detachable = self._inner._detachable  # type: ignore[misc]  # likewise
+
+    async def list_models(self) -> list[str]:
+        """The models of the provider."""
+        return await self._inner.list_models()
+
+    def check_ready(self) -> None:
+        """See that the provider is ready."""
+        self._inner.check_ready()
+
+    def _called(self, model: str) -> str:
+        return self._name or self._inner._called(model)
+
+    def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
+        return _CleanedAnswer(self._inner._answer(ask), self._make_filter(), ask.record)
+
+
+class _CleanedAnswer:
+    """An answer that goes through a filter."""
+
+    def __init__(
+        self, answer: AbstractAsyncContextManager[Source[Chunk]], chunk_filter: ChunkFilter, record: EntrantReport
+    ) -> None:
+        self._answer = answer
+        self._filter = chunk_filter
+        self._record = record
+        self._source: Any = None
+        self._ended = False
+
+    async def __aenter__(self) -> Source[Chunk]:
+        self._source = await self._answer.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._answer.__aexit__(kind, error, traceback)
+
+    async def pull(self) -> list[Chunk]:
+        """Read until something comes through the filter; what it held back comes out at the end."""
+        while not self._ended:
+            batch = await self._source.pull()
+            self._ended = not batch
+            through = self._filter.feed(batch) if batch else self._filter.close()
+            self._record.filtered = self._filter.removed
+            if through:
+                return through
+        return []
+
+    async def aclose(self) -> None:
+        """Close the answer."""
+        await self._source.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        # detach, adopt and close_now, where the answer behind has them
+        return getattr(self._source, name)

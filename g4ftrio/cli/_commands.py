@@ -1,0 +1,151 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+import click
+
+from g4ftrio._errors import Error, SetupError
+from g4ftrio.cli._demo import fleet_of
+from g4ftrio.cli._entrants import from_environment
+from g4ftrio.cli._failure import USAGE, exit_status, in_words
+from g4ftrio.cli._listing import columns, declared, models as list_models
+from g4ftrio.cli._options import asks, loop
+from g4ftrio.cli._output import Output
+from g4ftrio.cli._prompt import read_prompt
+from g4ftrio.cli._run import Order, Run
+from g4ftrio.cli._screen import choose
+from g4ftrio.cli._signals import until_interrupted
+from g4ftrio.cli._simulate import simulate as run_fleet
+from g4ftrio.simulator import FAULTS
+
+__all__ = ("run",)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command, and give the exit status; a wrong use is one line on standard error."""
+    try:
+        status = cli.main(list(arguments), prog_name="g4ftrio", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        return _refuse(error, _advised(error), arguments)
+    except Error as error:
+        return _refuse(error, in_words(error), arguments)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="g4ftrio")
+@click.pass_context
+def cli(ctx: click.Context) -> int:
+    """Ask several language models at once, and stream from the first that gives a clean chunk.
+
+    The answer goes to standard output, everything else to standard error. The exit status is 0, 1 if no provider
+    answered, 2 for a wrong use, 130 after Ctrl-C.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+    return USAGE
+
+
+@cli.command()
+@asks("parallel")
+@click.pass_context
+def race(ctx: click.Context, /, **given: Any) -> int:
+    """Ask all at once; the first clean chunk wins, the others are dropped."""
+    return _ask(ctx, **given)
+
+
+@cli.command()
+@asks("staggered:2")
+@click.pass_context
+def ask(ctx: click.Context, /, **given: Any) -> int:
+    """Ask one, and the next where it fails or takes longer than two seconds."""
+    return _ask(ctx, **given)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
+def providers(*, as_json: bool) -> int:
+    """List who can be asked, where, and whether there is a key; a key itself is never shown."""
+    rows = declared()
+    click.echo(json.dumps(rows) if as_json else columns(rows), nl=as_json)
+    return 0
+
+
+@cli.command()
+@click.argument("spec")
+@click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
+@loop
+def models(spec: str, *, as_json: bool, loop: str) -> int:
+    """List the models that a provider offers now."""
+    return _on(loop, partial(list_models, spec, Output(sys.stdout), as_json=as_json))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="The first service's port.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME:FAULT", help="What goes wrong with a service.")
+@click.option("--seed", type=int, default=0, metavar="N", help="What the times and answers are drawn from.")
+@click.option("--faults", "lists_faults", is_flag=True, help="List the faults, and end.")
+@loop
+def simulate(*, port: int, faults: Sequence[str], seed: int, lists_faults: bool, loop: str) -> int:
+    """Run simulated providers until Ctrl-C, and write the command that races them.
+
+    FAULT may be followed by settings, as in steady:cut,after=3; none makes a service well.
+    """
+    if lists_faults:
+        click.echo("".join(f"{name:<16}  {effect}\n" for name, effect in FAULTS.items()), nl=False)
+        return 0
+    return _on(loop, partial(run_fleet, fleet_of(faults, seed), port, Output(sys.stdout)))
+
+
+def _ask(
+    ctx: click.Context,
+    *,
+    prompt: str | None,
+    specs: Sequence[str],
+    everyone: bool,
+    params: dict[str, Any],
+    max_tokens: int | None,
+    loop: str,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    if everyone and specs:
+        raise SetupError("--all and -p cannot be used together: name everybody, or nobody")
+    if max_tokens is not None:
+        params = {**params, "max_tokens": max_tokens}
+    order = Order(
+        prompt=read_prompt(prompt),
+        specs=specs or from_environment(),
+        everyone=everyone,
+        params=params,
+        command=ctx.command_path,
+        **given,
+    )
+    return _on(loop, Run(order, Output(sys.stdout), choose(quiet=quiet, reasoning=order.reasoning)))
+
+
+def _on(loop: str, work: Callable[[], Awaitable[int]]) -> int:
+    return anyio.run(until_interrupted, work, backend=loop)
+
+
+def _advised(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "g4ftrio"
+    return f"{error.format_message().rstrip('.')} (see `{where} --help`)"
+
+
+def _refuse(error: Exception, words: str, arguments: Sequence[str]) -> int:
+    words = " ".join(words.split())
+    print(f"g4ftrio: {words}", file=sys.stderr)
+    if "--json" in arguments:
+        print(json.dumps({"error": {"type": type(error).__name__, "message": words}, "report": None}))
+    return exit_status(error) if isinstance(error, Error) else USAGE

@@ -1,0 +1,119 @@
+"""What can be written behind a command: types that read it, and the options that several commands have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from g4ftrio._policies import Policy, fallback, parallel, staggered
+from g4ftrio._request import check_params
+from g4ftrio._timeouts import Timeout
+
+__all__ = ("asks", "loop")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PLAIN = {"parallel": parallel, "fallback": fallback}
+
+
+def _policy(ctx: click.Context, param: click.Parameter, written: str) -> Policy:
+    """Read ``parallel``, ``fallback`` or ``staggered:SECONDS``."""
+    if written in _PLAIN:
+        return _PLAIN[written]()
+    name, _, seconds = written.partition(":")
+    if name != "staggered":
+        raise click.BadParameter(f"{written!r} is none of parallel, staggered:SECONDS and fallback", ctx, param)
+    try:
+        return staggered(float(seconds))
+    except ValueError:
+        raise click.BadParameter(f"{written!r}: write the head start in seconds, staggered:2", ctx, param) from None
+
+
+def _timeout(ctx: click.Context, param: click.Parameter, written: str | None) -> Timeout:
+    try:
+        return Timeout.of(None if written is None else float(written))
+    except ValueError:
+        raise click.BadParameter(f"{written!r} is not a number of seconds; 0 is no limit", ctx, param) from None
+
+
+def _params(ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    read = {name: _value(text) for name, text in pairs}
+    try:
+        check_params(read)
+    except TypeError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+    return read
+
+
+def _value(text: str) -> Any:
+    """Read JSON; what is none stands for itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+loop = click.option(
+    "--loop", type=click.Choice(["trio", "asyncio"]), default="trio", show_default=True, help="The event loop."
+)
+
+_ASKING = (
+    click.argument("prompt", required=False),
+    click.option(
+        "-p",
+        "--provider",
+        "specs",
+        multiple=True,
+        metavar="SPEC",
+        help="Whom to ask, provider[/model][@base_url]; repeat it. Else $G4FTRIO_PROVIDERS, else a simulated fleet.",
+    ),
+    click.option("--all", "everyone", is_flag=True, help="Ask every provider with a key or a server on this machine."),
+    click.option("-m", "--model", metavar="MODEL", help="The model where a SPEC names none."),
+    click.option("-s", "--system", metavar="TEXT", help="A system message."),
+    click.option(
+        "-o",
+        "--option",
+        "params",
+        type=(str, str),
+        multiple=True,
+        callback=_params,
+        metavar="NAME VALUE",
+        help="A parameter such as temperature, as JSON or else a string; repeat it.",
+    ),
+    click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="The longest answer."),
+    click.option(
+        "--timeout",
+        callback=_timeout,
+        metavar="SECONDS",
+        help="The longest wait without progress, for each provider; 0 is no limit.",
+    ),
+    loop,
+    click.option("--reasoning", is_flag=True, help="Show the model's reasoning on standard error."),
+    click.option("--json", "as_json", is_flag=True, help="Write one JSON object with the answer and the report."),
+    click.option("-q", "--quiet", is_flag=True, help="Show nothing of the race."),
+)
+
+
+def asks(policy: str) -> Callable[[Command], Command]:
+    """Give a command the prompt and the options that go with it.
+
+    :param policy: the one where the command line names none
+    """
+    when = click.option(
+        "--policy",
+        callback=_policy,
+        default=policy,
+        metavar="parallel|staggered:SECONDS|fallback",
+        show_default=True,
+        help="When to ask the next one.",
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed((*_ASKING[:3], when, *_ASKING[3:])):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,270 @@
+"""An answer that is being read: in pieces, by one reader, closed from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from time import time
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import anyio
+
+from g4ftrio._errors import Error, mask, status_error
+from g4ftrio.transports._retry_after import retry_after
+
+if TYPE_CHECKING:
+    import httpx
+
+    from g4ftrio.transports._translation import Watch
+
+__all__ = ("Body", "Response", "body_of", "checked")
+
+_CLOSING = 1.0  # seconds that closing a connection may take; it never waits for the peer, so this is never reached
+_DRAINED = 4096  # bytes that may follow an answer's end marker before its connection is given up
+_ERROR_BODY = 65_536  # bytes of an error answer that are read
+_UNWOUND = 20_000  # pieces that one read of 64 KiB can hold; more than that is not a network
+_REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id")
+
+
+class Body(Protocol):
+    """What a response reads from; a transport of our own gives one in ``extensions["g4ftrio_body"]``.
+
+    A cancelled ``pull`` of one of our own loses nothing, and may be repeated.
+    """
+
+    async def pull(self) -> bytes:
+        """Give the next piece, which is not empty; empty is the end."""
+
+    async def aclose(self) -> None:
+        """Let go of the connection: keep it if the body was read to its end, else close it without a word."""
+
+    def close_now(self) -> None:
+        """Make the peer see the connection gone, at once, from wherever this is called."""
+
+
+class _Generators:
+    """A body over httpx's generators.
+
+    Reading from httpx goes through six to nine nested async generators, and one that is left suspended is a
+    ``ResourceWarning`` on trio; ``aclose()`` of the outermost ends none of the inner ones. What ends them all is an
+    exception from the innermost: a read that is cancelled before it can wait. So this is how a body is left early,
+    and a cancelled read leaves nothing to do, but has ended the body for good.
+    """
+
+    __slots__ = ("_left", "_over", "_pieces", "_reading", "_response")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._pieces = response.aiter_bytes()
+        self._reading: anyio.CancelScope | None = None
+        self._left: anyio.Event | None = None
+        self._over = False
+
+    async def pull(self) -> bytes:
+        with anyio.CancelScope() as scope:  # by which another task's aclose() ends the read
+            self._reading, self._over = scope, True
+            try:
+                piece = await anext(self._pieces, b"")
+                self._over = not piece
+                return piece
+            finally:
+                self._reading = None
+                if self._left is not None:
+                    self._left.set()
+        return b""
+
+    async def aclose(self) -> None:
+        if self._reading is not None:
+            self._left = anyio.Event()
+            self._reading.cancel()
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await self._left.wait()
+        if not self._over:
+            await self._unwind()
+        if not self._response.is_closed:
+            with suppress(Exception), anyio.move_on_after(_CLOSING, shield=True):
+                await self._response.aclose()
+
+    async def _unwind(self) -> None:
+        with suppress(Exception), anyio.CancelScope(shield=True) as scope:
+            scope.cancel()
+            for _ in range(_UNWOUND):
+                if not await anext(self._pieces, b""):
+                    break
+
+    def close_now(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        network = self._response.extensions.get("network_stream")
+        if network is None or not self._response.http_version.startswith("HTTP/1"):
+            return  # other streams may live on an HTTP/2 connection
+        with suppress(Exception):  # a socket that is closed already, or uvloop's, which knows no shutdown
+            network.get_extra_info("socket").shutdown(2)
+
+
+class Response:
+    """An answer whose head is there, and whose body one reader at a time may read.
+
+    :ivar status: the HTTP status
+    :ivar headers: by name, whatever its case
+    :ivar url: the URL that was asked
+    """
+
+    __slots__ = ("_body", "_released", "_state", "_watch", "headers", "status", "url")
+
+    def __init__(self, status: int, headers: Mapping[str, str], url: httpx.URL, body: Body, watch: Watch) -> None:
+        self.status = status
+        self.headers = headers
+        self.url = url
+        self._body = body
+        self._watch = watch
+        self._state: Literal["open", "reading", "ended", "broken", "closed"] = "open"
+        self._released = False
+
+    @property
+    def content_type(self) -> str:
+        """The media type, in lower case and without its parameters; empty where there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's own name for this request."""
+        return next((self.headers[name] for name in _REQUEST_IDS if name in self.headers), None)
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the service asks to wait."""
+        return retry_after(self.headers, time())
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a cancelled ``pull`` loses nothing and may be repeated."""
+        return not isinstance(self._body, _Generators)
+
+    async def pull(self) -> bytes:
+        """Give the next piece of the body, which is not empty; empty is the end.
+
+        :raises APITimeoutError: no byte came within ``idle``
+        :raises TruncatedError: the connection broke, or the body is not whole
+        :raises anyio.BrokenResourceError: an earlier read failed, or was cancelled and cannot be repeated
+        :raises anyio.BusyResourceError: somebody else is reading
+        :raises anyio.ClosedResourceError: it is closed, or was closed during this read
+        """
+        if self._state != "open":
+            return self._refuse()
+        self._state = "reading"
+        try:
+            with self._watch:
+                piece = await self._body.pull()
+        except BaseException as error:
+            self._interrupted(error)
+            raise
+        return self._given(piece)
+
+    def _refuse(self) -> bytes:
+        match self._state:
+            case "ended":
+                return b""
+            case "reading":
+                raise anyio.BusyResourceError("reading from")
+            case "broken":
+                raise anyio.BrokenResourceError("an earlier read failed or was cancelled: the rest is lost")
+        raise anyio.ClosedResourceError
+
+    def _interrupted(self, error: BaseException) -> None:
+        if self._state == "closed":
+            if isinstance(error, Exception):
+                raise anyio.ClosedResourceError from error
+        elif isinstance(error, Exception) or not self.repeatable:
+            self._state = "broken"
+        else:
+            self._state = "open"
+
+    def _given(self, piece: bytes) -> bytes:
+        if self._state == "closed":
+            raise anyio.ClosedResourceError
+        self._state = "open" if piece else "ended"
+        self._watch.count(piece)
+        return piece
+
+    async def read(self, limit: int = _ERROR_BODY) -> bytes:
+        """Read the body to its end, but no further than a limit in bytes."""
+        body = bytearray()
+        await self._fill(body, limit)
+        return bytes(body[:limit])
+
+    async def _fill(self, body: bytearray, limit: int) -> None:
+        while len(body) < limit and (piece := await self.pull()):
+            body += piece
+
+    async def drain(self, seconds: float = 0.05) -> None:
+        """Read what is left, so that the connection can be kept; if that takes too long, close it.
+
+        In four of five answers of one common server, the end of the body comes apart from the answer's end marker.
+        """
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._fill_and_close(bytearray(), _DRAINED, seconds)
+
+    async def aclose(self) -> None:
+        """Let go of the connection, from any task; a read that is under way raises ``ClosedResourceError``.
+
+        A body that was not read to its end is closed without waiting for the peer.
+        """
+        self._state = "closed"
+        if not self._released:
+            self._released = True
+            await self._body.aclose()
+
+    def close_now(self) -> None:
+        """Shut the connection down at once, as well as that can be done without waiting; ``aclose()`` may follow.
+
+        A read that is under way raises ``ClosedResourceError``.
+        """
+        if self._state != "ended" and not self._released:
+            self._state = "closed"
+            self._body.close_now()
+
+    async def error_body(self) -> bytes:
+        """Read the beginning of an error answer, as much as comes within ``idle``, and close."""
+        body = bytearray()
+        await self._fill_and_close(body, _ERROR_BODY, self._watch.timeout.idle)
+        return bytes(body[:_ERROR_BODY])
+
+    async def _fill_and_close(self, body: bytearray, limit: int, seconds: float) -> None:
+        try:
+            with suppress(Error), anyio.move_on_after(seconds):
+                await self._fill(body, limit)
+        finally:
+            await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self._state}>"
+
+
+def body_of(response: httpx.Response) -> Body:
+    """Choose what to read from: our own transport's body as it is, else httpx's generators."""
+    own: Body | None = response.extensions.get("g4ftrio_body")
+    if own is None or response.headers.get("content-encoding", "identity") != "identity":
+        return _Generators(response)
+    return own
+
+
+async def checked(
+    response: Response, read_error: Callable[[bytes], tuple[str, str]], secrets: Iterable[str] = ()
+) -> None:
+    """Raise if an answer's status is not a success, after reading what it says and closing it.
+
+    :param read_error: finds the message and the code in a body, as ``Dialect.read_error`` does
+    :param secrets: what must not be seen in the error, keys above all
+    :raises APIStatusError: the status is 300 or more
+    """
+    if response.status < 300:
+        return
+    message, code = read_error(await response.error_body())
+    said = f"{message} ({code})" if message and code and code not in message else message or code
+    raise status_error(
+        response.status,
+        mask(said, secrets),
+        retry_after=response.retry_after,
+        request_id=response.request_id,
+    )

@@ -1,0 +1,44 @@
+"""How long a service asks to wait. No clock: the caller says what time it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+__all__ = ("retry_after",)
+
+_DAY = 86_400.0
+_NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Read how many seconds a service asks to wait: ``retry-after-ms``, else ``retry-after`` (RFC 9110, 10.2.3).
+
+    :param headers: by lower-case name
+    :param now: the wall clock, in seconds since the epoch
+    :return: 0 to a day, or None where nothing readable is said
+    """
+    asked = _number(headers.get("retry-after-ms", ""), 0.001)
+    if asked is None:
+        value = headers.get("retry-after", "")
+        asked = _number(value, 1)
+        if asked is None:
+            asked = _until(value, now)
+    return None if asked is None else min(max(asked, 0.0), _DAY)
+
+
+def _number(value: str, unit: float) -> float | None:
+    match = _NUMBER.fullmatch(value.strip())
+    if match is None:
+        return None
+    return 0.0 if match[1] == "-" else float(match[2]) * unit
+
+
+def _until(value: str, now: float) -> float | None:
+    from email.utils import mktime_tz, parsedate_tz
+
+    try:
+        date = parsedate_tz(value[:100])
+        return None if date is None else mktime_tz(date) - now
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
