@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ("GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
 
-_SILENCE_IS_THE_END = 2.0  # seconds after a finish reason
+_SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
 _OUTPUT = (str, Reasoning, Refusal, ToolCallDelta, AudioResponse, ImageResponse)
 _DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
 
@@ -61,6 +61,7 @@ class HttpAnswer:
         self._response: http.Response | None = None
         self._decoder = dialect.decoder()
         self._ended = False
+        self._patience = _SILENCE_IS_THE_END
 
     async def __aenter__(self) -> Source[Chunk]:
         try:
@@ -146,14 +147,19 @@ class HttpAnswer:
             raise RuntimeError("this answer was not opened")
         if not self._decoder.finished:
             return await response.pull()
-        with CancelScope(deadline=current_time() + _SILENCE_IS_THE_END):
-            return await response.pull()
+        began = current_time()
+        with CancelScope(deadline=began + self._patience):
+            try:
+                return await response.pull()
+            finally:
+                self._patience -= current_time() - began
         return b""
 
     def _signed(self, error: Exception) -> Exception:
         if isinstance(error, ProviderError):
             error.provider = error.provider or self._record.name
             error.message = mask(error.message, self._secrets)
+            error.args = (error.message,)  # what `repr` shows
         return error
 
 
@@ -236,10 +242,14 @@ class Patient:
 
 
 class Lazy:
-    """An answer that is asked for at the first read, and belongs to nobody's task."""
+    """An answer that is asked for at the first read, and belongs to nobody's task.
 
-    def __init__(self, answer: AbstractAsyncContextManager[Any]) -> None:
+    :param check: raises where the set-up is wrong, before anything is sent
+    """
+
+    def __init__(self, answer: AbstractAsyncContextManager[Any], check: Callable[[], None] = lambda: None) -> None:
         self._answer = answer
+        self._check = check
         self._source: Any = None
 
     @property
@@ -250,6 +260,7 @@ class Lazy:
     async def pull(self) -> list[Chunk]:
         """Open it if it is not, and read."""
         if self._source is None:
+            self._check()
             self._source = await self._answer.__aenter__()
             self._source.detach()
         batch: list[Chunk] = await self._source.pull()

@@ -29,7 +29,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio import CancelScope, current_time
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from g4ftrio._errors import AllFailed, RejectedError
 from g4ftrio._handoff import Pump, affinity, open_scopes
@@ -196,6 +196,7 @@ class Race(Generic[T]):
         try:
             won = await self.__aenter__()
             await self.__aexit__(None, None, None)
+            await checkpoint_if_cancelled()  # trio's nurseries do not look for a cancellation as they end
         except BaseException:
             if self.winner is not None:
                 with CancelScope(shield=True, deadline=current_time() + self._grace):
@@ -326,7 +327,7 @@ class Race(Generic[T]):
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:
             self._fail(entrant, entrant.late())
-        elif entrant.opened:
+        elif entrant.opened and current_time() >= entrant.hard.deadline:
             self._fail(entrant, TimeoutError(f"it was not closed within grace={self._grace:g} s, and was forced to"))
 
     def _all_failed(self) -> AllFailed:

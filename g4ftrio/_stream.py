@@ -92,6 +92,7 @@ class Stream(ItemStream[Chunk]):
         self._parse = parse
         self._gathered = _Gathered()
         self._batch: list[Chunk] = first or []
+        self._note_usage(self._batch)
         super().__init__(source, first, release)
 
     @property
@@ -142,6 +143,7 @@ class Stream(ItemStream[Chunk]):
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
         self._so_far()
+        self._batch = []  # what was not taken is not given out any more
         await super().aclose()
 
     def __del__(self) -> None:
@@ -149,10 +151,10 @@ class Stream(ItemStream[Chunk]):
         if self._closed or self._ended or not getattr(self._source, "is_open", True):
             return
         if self._release is None:
-            warn(f"a stream of {self.provider} was dropped unread: use contextlib.aclosing()", ResourceWarning, 2, self)
             close_now = getattr(self._source, "close_now", None)
             if close_now is not None:
                 close_now()
+            warn(f"a stream of {self.provider} was dropped unread: use contextlib.aclosing()", ResourceWarning, 2, self)
 
     def _so_far(self) -> _Gathered:
         """Gather what the consumer has taken of the present batch; what is before it is gathered already."""

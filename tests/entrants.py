@@ -12,11 +12,11 @@ from typing import Any, Self
 import anyio
 
 from g4ftrio._iterators import IteratorRace, Opener, race_iterators
-from g4ftrio._race import Entrant, Race
 from g4ftrio._policies import Policy, parallel
-from g4ftrio._report import EntrantReport
+from g4ftrio._race import Entrant, Race
+from g4ftrio._report import EntrantReport, RaceReport
 
-__all__ = ("CleanGate", "FOREVER", "Line", "Scripted", "collect", "entrant", "outcomes", "race", "race_of")
+__all__ = ("FOREVER", "CleanGate", "Line", "Scripted", "entrant", "outcomes", "race", "race_of")
 
 FOREVER = 1e6  # seconds that no test waits for
 
@@ -84,17 +84,13 @@ class Line(Scripted):
         self.detached = True
 
     async def pull(self) -> list[str]:
-        return [item async for item in _first(self)]
+        try:
+            return [await anext(self)]
+        except StopAsyncIteration:
+            return []
 
     async def aclose(self) -> None:
         await super().__aexit__()
-
-
-async def _first(items: AsyncIterator[str]) -> AsyncIterator[str]:
-    try:
-        yield await anext(items)
-    except StopAsyncIteration:
-        return
 
 
 async def _wait(seconds: float) -> None:
@@ -111,3 +107,23 @@ class CleanGate:
     def admit(self, batch: list[str]) -> list[str] | None:
         self._kept += batch
         return self._kept if any(map(str.isupper, batch)) else None
+
+
+def race(entrants: Mapping[str, Opener[str]], **options: Any) -> IteratorRace[str]:
+    """Race them; who gives something in capitals first has won."""
+    return race_iterators(entrants, is_clean=str.isupper, **options)
+
+
+def entrant(name: str, line: Line, **options: Any) -> Entrant[str]:
+    """Make an entrant of the engine that can be settled."""
+    return Entrant(EntrantReport(name=name), line, CleanGate(), **{"handoff": True, "detachable": True, **options})
+
+
+def race_of(lines: Mapping[str, Line], *, policy: Policy | None = None, **options: Any) -> Race[str]:
+    """Race them on the engine itself."""
+    return Race([entrant(name, line) for name, line in lines.items()], policy=policy or parallel(), **options)
+
+
+def outcomes(report: RaceReport) -> dict[str, str]:
+    """What became of whom."""
+    return {record.name: record.outcome for record in report.entrants}

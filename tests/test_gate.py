@@ -60,8 +60,8 @@ def test_what_is_not_content_is_kept_and_comes_before_the_clean_chunk(batch: lis
 
 def test_what_was_kept_comes_in_the_order_in_which_it_came() -> None:
     gate = ChunkGate()
-    for batch in ([Reasoning("a"), " "], [Reasoning("b")], [Usage(1, 0)]):
-        assert gate.admit(list[Chunk](batch)) is None
+    batches: list[list[Chunk]] = [[Reasoning("a"), " "], [Reasoning("b")], [Usage(1, 0)]]
+    assert [gate.admit(batch) for batch in batches] == [None] * 3
     assert gate.admit(["Yes"]) == [Reasoning("a"), " ", Reasoning("b"), Usage(1, 0), "Yes"]
 
 
@@ -99,8 +99,7 @@ def test_text_that_is_cut_anywhere_is_judged_as_a_whole() -> None:
 def test_what_the_predicate_rejects_is_an_error_also_letter_by_letter(text: str) -> None:
     gate = ChunkGate()
     with pytest.raises(RejectedError):
-        for letter in text:
-            assert gate.admit([letter]) is None
+        assert {letter: gate.admit([letter]) for letter in text} == {}
 
 
 def test_thinking_wins_where_output_is_what_counts() -> None:

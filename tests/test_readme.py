@@ -29,7 +29,7 @@ with TestClient(app) as browser:
 
 
 def example(kind: str) -> str:
-    (code,) = [code for named, code in BLOCKS if named == kind]
+    (code,) = [str(code) for named, code in BLOCKS if named == kind]
     return code
 
 

@@ -13,14 +13,20 @@ from g4ftrio._errors import SetupError
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.simulator import DEMO, Fault, Running, Service
 
-__all__ = ("as_providers", "fleet_of")
+__all__ = ("Simulated", "as_providers", "fleet_of")
 
 _ADVERTISEMENT = (Marker("Join for free", "\n", where="lead"),)
 
 
+class Simulated(Cleaned):
+    """One of the fleet; its label is what is said of where it is."""
+
+    label = "simulated"
+
+
 def as_providers(fleet: Mapping[str, Running]) -> list[AbstractProvider]:
     """Ask each service under its name; their advertisements are dropped, and win nothing."""
-    return [Cleaned(_asked(running), _without_advertisement, name=name) for name, running in fleet.items()]
+    return [Simulated(_asked(running), _without_advertisement, name=name) for name, running in fleet.items()]
 
 
 def fleet_of(faults: Iterable[str], seed: int) -> Sequence[Service]:

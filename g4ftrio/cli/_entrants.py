@@ -9,23 +9,31 @@ from os import environ
 import anyio
 
 from g4ftrio import providers
-from g4ftrio._cleaned import Cleaned
 from g4ftrio._errors import Error, SetupError
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._failure import in_words
 from g4ftrio.cli._found import look, origin
 from g4ftrio.providers import HttpProvider
 
-__all__ = ("VARIABLE", "announcement", "from_environment", "hint", "named", "whatever_was_found")
+__all__ = ("announcement", "from_environment", "hint", "named", "whatever_was_found")
 
-VARIABLE = "G4FTRIO_PROVIDERS"
+_VARIABLE = "G4FTRIO_PROVIDERS"
 _NOBODY = "no provider was named, so simulated ones answer"
 _LIST_WAIT = 2.0  # seconds for a server on this machine to name its models
 
 
 def from_environment() -> list[str]:
-    """Give the specs that the environment names."""
-    return [spec for spec in re.split(r"[,\s]+", environ.get(VARIABLE, "")) if spec]
+    """Give the specs that the environment names.
+
+    :raises SetupError: one of them cannot be read, or names nobody
+    """
+    specs = [spec for spec in re.split(r"[,\s]+", environ.get(_VARIABLE, "")) if spec]
+    try:
+        for spec in specs:
+            providers.resolve(spec)
+    except SetupError as error:
+        raise SetupError(f"in ${_VARIABLE}: {error}") from None
+    return specs
 
 
 def named(specs: Iterable[str], model: str | None) -> list[AbstractProvider]:
@@ -50,7 +58,7 @@ async def whatever_was_found(model: str | None, note: Callable[[str], None]) -> 
                 provider.model = provider.default_model or await _first_model(provider)
             ready.append(_checked(provider, model))
         except Error as error:
-            note(f"left out: {in_words(error)}")
+            note(f"left out: {found}: {in_words(error).removeprefix(f'{found.label}: ')}")
     if not ready:
         raise SetupError(
             "--all finds no server on this machine, and no key together with a model:"
@@ -61,7 +69,9 @@ async def whatever_was_found(model: str | None, note: Callable[[str], None]) -> 
 
 def announcement(entrants: Iterable[AbstractProvider]) -> str:
     """Say who gets the prompt."""
-    return "the prompt goes to " + ", ".join(f"{entrant.name} ({_where(entrant)})" for entrant in entrants)
+    return "the prompt goes to " + ", ".join(
+        f"{entrant.name} ({origin(entrant) or entrant.label})" for entrant in entrants
+    )
 
 
 async def hint(command: str) -> str:
@@ -74,16 +84,12 @@ async def hint(command: str) -> str:
     return f"{_NOBODY}. Found: {', '.join(map(str, found))}. To ask them: {command} {option} PROMPT"
 
 
-def _where(provider: AbstractProvider) -> str:
-    return "simulated" if isinstance(provider, Cleaned) else origin(provider) or provider.label
-
-
 def _checked(provider: AbstractProvider, model: str | None) -> AbstractProvider:
     provider.check_ready()
     if isinstance(provider, HttpProvider) and not (provider.model or model or provider.default_model):
         label = provider.label
         raise SetupError(
-            f"{label}: which model? Write -p {label}/MODEL or -m MODEL; `g4ftrio models {label}` lists them."
+            f"{label}: which model? Write -p {label}/MODEL or -m MODEL; `g4ftrio models {label}` lists them"
         )
     return provider
 

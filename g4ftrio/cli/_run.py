@@ -102,10 +102,9 @@ class Run:
             with anyio.move_on_after(_GRACE, shield=True):
                 await self._end(context.report, "interrupted")
             raise
-        await self._end(
-            context.report, "" if self._error is None else in_words(self._error, brief=self._screen.tells_failures)
-        )
-        return output_status(self._output.error) or (exit_status(self._error) if self._error else 0)
+        error = self._error
+        await self._end(context.report, in_words(error, brief=self._screen.tells_failures) if error else "")
+        return output_status(self._output.error) or (exit_status(error) if error else 0)
 
     async def _read(self, context: RaceContext) -> None:
         """Enter the race, and write the answer as it comes; what goes wrong is kept."""
@@ -122,34 +121,29 @@ class Run:
         """Write what a read brought; tell whether there is still somebody to read more."""
         text = ""
         for chunk in batch:
-            match chunk:
-                case Reasoning():
-                    await self._write(text)
-                    text = ""
-                    self._think(chunk.text)
-                case ToolCalls():
-                    await self._write(text)
-                    text = ""
-                    await self._tell_calls(chunk)
-                case _:
-                    text += str(chunk)
+            if isinstance(chunk, Reasoning | ToolCalls):
+                await self._write(text)
+                text = ""
+                await self._show_beside(chunk)
+            else:
+                text += str(chunk)
         return await self._write(text)
+
+    async def _show_beside(self, chunk: Reasoning | ToolCalls) -> None:
+        """Write what is no text of the answer to standard error."""
+        if isinstance(chunk, Reasoning):
+            if self._order.reasoning:
+                self._screen.think(chunk.text)
+        elif not self._order.as_json:
+            await self._output.end_line()
+            for call in chunk.calls:
+                self._screen.tell(msgspec.json.encode(call).decode())
 
     async def _write(self, text: str) -> bool:
         if self._order.as_json or not text:
             return self._output.error is None
         self._screen.answer_goes_on()
         return await self._output.write(text)
-
-    def _think(self, text: str) -> None:
-        if self._order.reasoning:
-            self._screen.think(text)
-
-    async def _tell_calls(self, calls: ToolCalls) -> None:
-        if not self._order.as_json:
-            await self._output.end_line()
-            for call in calls.calls:
-                self._screen.tell(msgspec.json.encode(call).decode())
 
     async def _end(self, report: RaceReport, error: str) -> None:
         """End the answer's last line, and show what has become of everybody."""

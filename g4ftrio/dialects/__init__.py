@@ -1,0 +1,1 @@
+"""Wire formats: requests in, bodies out; frames in, chunks out. No I/O."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -16,17 +17,24 @@ __all__ = (*_catalog.__all__, "HttpProvider", "ProviderTypes", "find", "known", 
 
 ProviderTypes: TypeAlias = AbstractProvider | type[AbstractProvider] | str  # an instance, a class, or a spec
 
+_log = logging.getLogger("g4ftrio")
 GROUP = "g4ftrio.providers"  # the entry-point group by which other packages add theirs
 
 _SPEC = re.compile(r"(?P<label>[\w.+-]+)(?:[/:](?P<model>.*?))?(?:@(?P<base>[a-z][a-z0-9+.-]*://.*))?", re.IGNORECASE)
 
 
 def known() -> dict[str, type[AbstractProvider]]:
-    """Every provider by its label: those of the catalogue, and those that other packages bring as entry points."""
-    found: dict[str, type[AbstractProvider]] = {_label(cls): cls for cls in _declared()}
+    """Every provider by its label: those of the catalogue, and those that other packages bring as entry points.
+
+    One of another package's that cannot be loaded is left out, and logged under ``g4ftrio``.
+    """
+    found: dict[str, type[AbstractProvider]] = {}
     for label, load in _plugins().items():
-        if label not in found:
+        try:
             found[label] = load()
+        except Exception as error:  # noqa: BLE001  # whatever goes wrong while somebody else's module is imported
+            _log.warning("the provider %s of another package cannot be loaded: %r", label, error)
+    found |= {_label(cls): cls for cls in _declared()}
     return dict(sorted(found.items()))
 
 

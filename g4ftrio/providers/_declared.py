@@ -15,7 +15,7 @@ import msgspec
 
 from g4ftrio._answer import HttpAnswer, Lazy, Patient
 from g4ftrio._chunks import Chunk
-from g4ftrio._errors import APITimeoutError, MissingKeyError, SetupError
+from g4ftrio._errors import APITimeoutError, MissingKeyError, ProviderError, SetupError
 from g4ftrio._messages import Messages, fold_system
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call, ChatRequest
@@ -74,7 +74,7 @@ class HttpProvider(AsyncGeneratorProvider):
         """Give the answer's chunks; nothing is sent before the first read. Close it with ``aclose()``."""
         timeout = params.pop("timeout", None)
         ask = self._ask(messages, model, None, timeout, params.pop("http_client", None), {**params, "stream": stream})
-        return Stream(Lazy(self._answer(ask)), ask.record)
+        return Stream(Lazy(self._answer(ask), self.check_ready), ask.record)
 
     async def list_models(self) -> list[str]:
         """Ask the service for the names of its models.
@@ -86,15 +86,22 @@ class HttpProvider(AsyncGeneratorProvider):
         key = await self._key()
         call = Call(method="GET", url=self._address() + self.dialect.models_path, headers=self._fields(key))
         timeout = self._timeout.over(_LIST_TIMEOUT)
-        async with self._open_client() if self._client is None else _Lent(self._client) as client:
-            with anyio.move_on_after(timeout.total):
-                response = await http.send(client, call, timeout=timeout, record=record)
-                try:
-                    await http.checked(response, self.dialect.read_error, (key,) if key else ())
-                    return self.dialect.read_models(await response.read(_LIST_SIZE))
-                finally:
-                    await response.aclose()
+        try:
+            async with self._open_client() if self._client is None else _Lent(self._client) as client:
+                with anyio.move_on_after(timeout.total):
+                    return self.dialect.read_models(await self._fetch(client, call, timeout, record, key))
+        except ProviderError as error:
+            error.provider = error.provider or self.name
+            raise
         raise APITimeoutError("total", timeout.total, provider=self.name)
+
+    async def _fetch(self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, key: str) -> bytes:
+        response = await http.send(client, call, timeout=timeout, record=record)
+        try:
+            await http.checked(response, self.dialect.read_error, (key,) if key else ())
+            return await response.read(_LIST_SIZE)
+        finally:
+            await response.aclose()
 
     def check_ready(self) -> None:
         """See that there is an address, and a key where one is needed.
@@ -154,8 +161,15 @@ class HttpProvider(AsyncGeneratorProvider):
 
     def _home(self) -> str:
         """The address that the declaration or its own environment variable names."""
-        found = next((value for name in self.base_variables if (value := environ.get(name))), "")
-        return self.base_from_variable(found) if found else type(self).api_base
+        name = next((name for name in self.base_variables if environ.get(name)), None)
+        if name is None:
+            return type(self).api_base
+        try:
+            address = self.base_from_variable(environ[name])
+            _origin(address)
+        except ValueError as error:
+            raise SetupError(f"{self.label}: {name} holds no address: {environ[name]!r} ({error})") from error
+        return address
 
     def _address(self) -> str:
         return (self._bound_base or self._home()).rstrip("/")

@@ -23,7 +23,11 @@ __all__ = ("TrioSocket", "dial")
 
 async def dial(sock: socket.socket, address: Any) -> None:
     """Connect the socket; a failed or cancelled one is closed."""
-    await trio.socket.from_stdlib_socket(sock).connect(address)
+    try:
+        await trio.socket.from_stdlib_socket(sock).connect(address)
+    except BaseException:
+        sock.close()
+        raise
 
 
 class TrioSocket:
@@ -58,6 +62,8 @@ class TrioSocket:
 
     async def receive(self, timeout: float | None) -> bytes:
         sock = self._sock
+        if sock.fileno() < 0:
+            raise anyio.ClosedResourceError
         try:
             while True:
                 if timeout is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint, EntryPoints
+
 import pytest
 
-from g4ftrio import MissingKeyError, SetupError, SpecError, UnknownProviderError, providers
+from g4ftrio import APIConnectionError, MissingKeyError, SetupError, SpecError, UnknownProviderError, providers
 from g4ftrio.providers import Groq, HttpProvider, OpenAI, OpenAICompatible, find, known, resolve
 from g4ftrio.testing import check_provider, forbid_network
 
@@ -105,6 +107,43 @@ def test_the_host_variable_of_a_local_server_may_be_short(
     provider = resolve("ollama-chat/m")
     assert isinstance(provider, HttpProvider)
     assert provider._address() == address
+
+
+def test_a_host_variable_that_holds_no_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "foo:bar")
+    with pytest.raises(SetupError, match="ollama-chat: OLLAMA_HOST holds no address: 'foo:bar'"):
+        resolve("ollama-chat/m").check_ready()
+
+
+class Homemade(HttpProvider):
+    """A provider of another package."""
+
+    label = "homemade"
+    api_base = "https://example.com/v1"
+
+
+def test_other_packages_bring_providers_by_entry_points(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entries = EntryPoints(
+        [
+            EntryPoint("Homemade", f"{__name__}:Homemade", providers.GROUP),
+            EntryPoint("broken", f"{__name__}:NoSuchThing", providers.GROUP),
+            EntryPoint("groq", f"{__name__}:Homemade", providers.GROUP),
+        ]
+    )
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries.select(group=group))
+    assert isinstance(resolve("homemade/m"), Homemade)
+    assert known()["homemade"] is Homemade
+    assert known()["groq"] is Groq  # a name of the catalogue stays what it is
+    assert "broken" not in known()
+    assert "the provider broken of another package cannot be loaded" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_list_of_models_that_does_not_come_names_the_provider() -> None:
+    with pytest.raises(APIConnectionError, match=r"^openai-compatible/m: the connection failed"):
+        await OpenAICompatible(model="m", api_base="http://127.0.0.1:1/v1").list_models()
 
 
 def test_an_address_that_is_none_is_refused() -> None:

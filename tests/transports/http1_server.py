@@ -133,8 +133,8 @@ class Service:
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             pass
         finally:
+            await anyio.aclose_forcefully(stream)
             self.open -= 1
-            await stream.aclose()
 
     async def settled(self, *, open: int = 0) -> None:  # noqa: A002  # reads well
         """Wait until so many connections are left."""
