@@ -210,7 +210,7 @@ class Race(AbstractProvider):
         return Entrant(
             record,
             partial(provider._answer, theirs),
-            ChunkGate(self.clean),
+            ChunkGate(self.clean, name=record.name),
             handoff=provider._handoff,
             detachable=provider._detachable,
             limit=timeout.first_chunk,
@@ -243,11 +243,15 @@ class _Names:
     """Gives names, a repeated one with ``#2``, ``#3`` and so on."""
 
     def __init__(self) -> None:
-        self._count: dict[str, int] = {}
+        self._given: set[str] = set()
 
     def distinct(self, name: str) -> str:
-        self._count[name] = count = self._count.get(name, 0) + 1
-        return name if count == 1 else f"{name}#{count}"
+        distinct, count = name, 1
+        while distinct in self._given:
+            count += 1
+            distinct = f"{name}#{count}"
+        self._given.add(distinct)
+        return distinct
 
 
 class _Course:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from g4ftrio._chunks import Chunk, Reasoning
 from g4ftrio._cleaning import is_content
+from g4ftrio._errors import RejectedError
 
 __all__ = ("ChunkGate", "Clean")
 
@@ -20,17 +21,29 @@ class ChunkGate:
 
     :param clean: given a chunk and all the text so far, that chunk included; it may raise ``RejectedError``
     :param limit: how much is kept of what came before, in bytes; the oldest reasoning goes first
+    :param name: the entrant's, for who is rejected
     """
 
-    def __init__(self, clean: Clean = is_content, limit: int = KEPT) -> None:
+    def __init__(self, clean: Clean = is_content, limit: int = KEPT, name: str = "") -> None:
         self._clean = clean
         self._limit = limit
+        self._name = name
         self._kept: list[Chunk] = []
         self._size = 0
         self._text = ""
 
     def admit(self, batch: list[Chunk]) -> list[Chunk] | None:
-        """Give all that was kept, and this batch, if there is a clean chunk in it."""
+        """Give all that was kept, and this batch, if there is a clean chunk in it.
+
+        :raises RejectedError: this entrant must not win
+        """
+        try:
+            return self._judge(batch)
+        except RejectedError as error:
+            error.provider = error.provider or self._name
+            raise
+
+    def _judge(self, batch: list[Chunk]) -> list[Chunk] | None:
         text, self._text = self._text, ""  # with one reference only, += does not copy it
         for chunk in batch:
             if isinstance(chunk, str):

@@ -25,16 +25,17 @@ T = TypeVar("T")
 def affinity() -> object:
     """What ties running code to its task: open scopes and nurseries, and context variables.
 
-    Two equal values mean that what ran between them left nothing open.
+    Two equal values mean that what ran between them left nothing open. Where the event loop does not tell, the value
+    equals nothing, itself included.
     """
-    return open_scopes(), copy_context()
+    scopes = open_scopes()
+    return (scopes, copy_context()) if scopes is not None else float("nan")
 
 
 def open_scopes() -> object:
     """The innermost cancel scope and the number of open nurseries of this task.
 
-    Where the event loop does not tell (the names below are private to trio and anyio), the value equals nothing, itself
-    included.
+    None where the event loop does not tell: the names below are private to trio and anyio.
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
@@ -42,7 +43,7 @@ def open_scopes() -> object:
         scope, nurseries = getattr(task, "_cancel_status", None), len(task.child_nurseries)
     else:
         scope, nurseries = _asyncio_scope(), 0  # an open task group of anyio's is an open scope
-    return (id(scope), nurseries) if scope is not None else float("nan")
+    return (id(scope), nurseries) if scope is not None else None
 
 
 def _asyncio_scope() -> object:

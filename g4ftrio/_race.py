@@ -156,7 +156,6 @@ class Race(Generic[T]):
         self._late = late
         self._failure_seen = failed
         self._schedule = Schedule(policy, self.entrants, held_until)
-        self._over = False
         self._settling = False
         self._closing_error: Exception | None = None
 
@@ -243,6 +242,8 @@ class Race(Generic[T]):
 
     async def _run(self, entrant: Entrant[T]) -> None:
         try:
+            if not entrant.running:
+                return  # it was dropped before it began
             with entrant.hard:
                 async with entrant.open() as source:
                     entrant.has_opened()
@@ -252,8 +253,8 @@ class Race(Generic[T]):
                         entrant.closes(self._grace)
             if entrant.hard.cancelled_caught:
                 self._cut_off(entrant)
-        except Exception as error:  # noqa: BLE001  # whatever an entrant raises is its own failure, kept in its record
-            self._fail(entrant, error)
+        except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
+            self._fail(entrant, errors)
         finally:
             entrant.record.stamp("ended_at")
             self._changed.set()
@@ -265,7 +266,7 @@ class Race(Generic[T]):
                 await self._search(entrant, source)
                 if self.winner is not None and self.winner.entrant is entrant:
                     await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
-            except Exception as error:  # noqa: BLE001  # as above; noted before the resource is closed
+            except Exception as error:  # noqa: BLE001  # noted before the resource is closed
                 self._fail(entrant, error)
             finally:
                 if open_scopes() != scopes:  # what it holds open must be left before ``step`` is
@@ -314,6 +315,8 @@ class Race(Generic[T]):
 
     def _fail(self, entrant: Entrant[T], error: Exception) -> None:
         """Note an error: a failure before the win, and a fault in closing after it."""
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
         if entrant.record.error is None:
             entrant.record.error = error
         if entrant.running:

@@ -196,8 +196,12 @@ class RaceStream(Stream):
 
     @property
     def winner(self) -> str:
-        """The entrant's name."""
-        return self.provider
+        """The entrant's name; where that is a race itself, ``outer/inner``."""
+        names, race = [self.provider], self._record.race
+        while race is not None and (inner := race.winner) is not None:
+            names.append(inner.name)
+            race = inner.race
+        return "/".join(names)
 
 
 class TextStream:

@@ -104,8 +104,7 @@ class AbstractProvider:
     @property
     def name(self) -> str:
         """What reports and errors call it."""
-        model = self.model or self.default_model
-        return self._name or (f"{self.label}/{model}" if model else self.label)
+        return self._called(self.model or self.default_model)
 
     def stream(
         self,

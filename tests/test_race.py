@@ -68,6 +68,33 @@ async def test_of_three_that_never_wait_exactly_one_wins(handoff: bool) -> None:
         assert sorted(outcomes(stream.report).values()) == ["lost", "lost", "won"]
 
 
+async def test_one_that_wins_without_waiting_keeps_the_others_from_being_opened() -> None:
+    for _ in range(20):
+        entrants = {name: Scripted(name) for name in "ABC"}
+        async with race(entrants) as stream:
+            pass
+        assert [name for name, one in entrants.items() if one.opened_at is not None] == [stream.winner]
+
+
+async def test_an_error_that_a_nursery_of_the_entrant_s_put_in_a_group_is_kept_bare() -> None:
+    broken = OSError("connection reset")
+
+    async def fail() -> None:
+        raise broken
+
+    async def foreign() -> AsyncIterator[str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            await anyio.sleep(FOREVER)
+        yield "never"
+
+    with pytest.raises(AllFailed) as raised:
+        async with race({"foreign": foreign, "two": Scripted(ExceptionGroup("two", [KeyError(), ValueError()]))}):
+            pytest.fail("nobody could win")
+    assert raised.value.failures["foreign"] is broken
+    assert type(raised.value.failures["two"]) is ExceptionGroup
+
+
 async def test_one_that_is_always_ready_does_not_keep_the_others_from_running() -> None:
     async def chatter() -> AsyncIterator[str]:
         while True:
@@ -130,7 +157,7 @@ async def test_a_loser_whose_close_hangs_is_forced_after_grace_and_delays_only_t
 async def test_a_loser_whose_close_raises_has_the_error_in_its_record_and_no_one_else_notices(handoff: bool) -> None:
     spoilt = OSError("cannot close")
     loser = Scripted(FOREVER, spoilt=spoilt)
-    async with race({"loser": loser, "winner": Scripted("W", 0.5, "w")}, handoff=handoff) as stream:
+    async with race({"loser": loser, "winner": Scripted(0.5, "W", 0.5, "w")}, handoff=handoff) as stream:
         assert [item async for item in stream] == ["W", "w"]
     record = stream.report.entrants[0]
     assert (record.outcome, record.error) == ("lost", spoilt)
@@ -194,7 +221,7 @@ def test_what_must_not_be_held_leaves_a_provider_bare(
     with pytest.raises(kind) as raised:  # asyncio lets these two out of its loop by itself
         anyio.run(main, backend=name, backend_options=options)
     assert type(raised.value) is kind
-    assert len(loser.closing_at) == 1
+    assert len(loser.closing_at) == (loser.opened_at is not None)
 
 
 async def test_an_early_break_closes_the_winner(handoff: bool) -> None:

@@ -181,11 +181,15 @@ class AsyncioSocket(asyncio.Protocol):
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._loop.is_closed():
+            self._sock.close()
+            return
         self._wake()
         self._transport.abort()
 
     def is_stale(self) -> bool:
-        return self._ended or bool(self._pieces) or is_readable(self._sock)
+        elsewhere = self._loop is not asyncio.get_running_loop()
+        return elsewhere or self._ended or bool(self._pieces) or is_readable(self._sock)
 
     def post(self, action: Callable[[], None]) -> None:
         try:

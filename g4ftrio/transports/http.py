@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 __all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
 
 _HOPS = 3  # redirects that are followed
+_STOCK = ("transport", "proxy", "http2", "limits", "mounts", "cert")  # options that ask for a transport of httpx's
 
 
 def open_http_client(**options: Any) -> httpx.AsyncClient:
     """Open an HTTP client to share between providers; close it with ``async with`` or ``aclose()``.
 
     It has no time-outs of its own (those of each request count), no limit of connections, and one TLS context for
-    the whole process, which costs 20 ms to build.
+    the whole process, which costs 20 ms to build. It sends over this library's own transport; with a proxy, HTTP/2,
+    limits or mounts, which that does not know, over httpx's.
 
     :param options: whatever ``httpx.AsyncClient`` takes: ``proxy=``, ``verify=``, ``limits=``, ``transport=``, ...
     :raises SetupError: a proxy that is not a URL, or a package that is missing for what is asked
@@ -48,8 +50,9 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
         protocols = ("http/1.1", "h2") if options.get("http2") else ("http/1.1",)
         options["verify"] = _tls_context(protocols, trust_env=options.get("trust_env", True))
     options.setdefault("timeout", None)
+    if not any(options.get(name) for name in _STOCK) and not _proxied(trust_env=options.get("trust_env", True)):
+        options["transport"] = _own_transport(options["verify"])
     options.setdefault("limits", httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30))
-    options.setdefault("transport", None)  # the place for a transport of our own; None is httpx's, with its proxies
     try:
         return httpx.AsyncClient(headers=headers, **options)
     except (ValueError, httpx.InvalidURL):
@@ -57,6 +60,22 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
         raise SetupError(words) from None  # httpx's words would show a proxy's password
     except ImportError as error:
         raise SetupError(str(error)) from error
+
+
+def _own_transport(verify: ssl.SSLContext | bool) -> httpx.AsyncBaseTransport:
+    import httpx
+
+    from g4ftrio.transports._http1 import Http1Transport
+
+    context = partial(httpx.create_ssl_context, verify=verify) if isinstance(verify, bool) else verify
+    return Http1Transport(ssl_context=context, max_idle_connections=100)
+
+
+def _proxied(*, trust_env: bool) -> bool:
+    """Whether the environment names a proxy."""
+    from urllib.request import getproxies
+
+    return trust_env and any(name in ("http", "https", "all") for name in getproxies())
 
 
 @cache

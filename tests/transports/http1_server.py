@@ -66,7 +66,7 @@ class Peer:
 
     def reset_on_close(self) -> None:
         """Make the close a reset."""
-        raw = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610  # anyio's, not Django's
+        raw = self._stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -105,6 +105,7 @@ class Service:
         self.accepted = 0
         self.open = 0
         self.port = 0
+        self._changed = anyio.Event()
         self._group: TaskGroup | None = None
 
     @property
@@ -114,7 +115,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        self.port = listener.extra(SocketAttribute.local_port)  # noqa: S610  # anyio's, not Django's
+        self.port = listener.extra(SocketAttribute.local_port)
         served = listener if self._tls is None else TLSListener(listener, self._tls, standard_compatible=False)
         self._group = await anyio.create_task_group().__aenter__()
         self._group.start_soon(self._listen, served)
@@ -127,20 +128,25 @@ class Service:
     async def _serve(self, stream: ByteStream) -> None:
         script = self._scripts[min(self.accepted, len(self._scripts) - 1)]
         self.accepted += 1
-        self.open += 1
+        self._count(1)
         try:
             await script(Peer(stream))
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             pass
         finally:
             await anyio.aclose_forcefully(stream)
-            self.open -= 1
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.open += change
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def settled(self, *, open: int = 0) -> None:  # noqa: A002  # reads well
         """Wait until so many connections are left."""
         with anyio.fail_after(5):
             while self.open != open:
-                await anyio.sleep(0.005)
+                await self._changed.wait()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -27,7 +27,7 @@ NINE = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def _first_connection(anyio_backend: clocks.Backend) -> None:  # noqa: PT019  # the loop that it is for
+async def _first_connection(anyio_backend: clocks.Backend) -> None:
     """Let uvloop open the descriptors that it keeps for itself before the tests count."""
     async with Service(answering(head())) as service, await anyio.connect_tcp("127.0.0.1", service.port):
         pass
@@ -125,14 +125,17 @@ async def test_a_connection_that_will_not_be_kept_is_closed(answer: bytes) -> No
 async def test_what_comes_after_the_end_is_never_the_next_answer(rest: bytes, *, apart: bool) -> None:
     parts = (head(b"good"), rest) if apart else (head(b"good") + rest,)
 
+    sent = anyio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.request()
         await peer.send(*parts)
+        sent.set()
         await peer.gone()
 
     async with Service(script, answering(head(b"next"))) as service, Http1Transport() as transport:
         assert await fetch(transport, service) == b"good"
-        await anyio.sleep(0.03)
+        await sent.wait()
         assert await fetch(transport, service) == b"next"
         assert service.accepted == 2
 
@@ -705,6 +708,20 @@ async def test_closing_the_transport_closes_idle_and_running_connections() -> No
             await body.pull()
         with pytest.raises(RuntimeError, match="closed"):
             await transport.handle_async_request(get(service))
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # asyncio's, for the connection that the first loop left open
+async def test_a_kept_connection_of_another_run_is_not_used() -> None:
+    async with Service(answering(head(b"x"))) as service:
+        transport = Http1Transport()
+
+        def another_run() -> bytes:
+            return anyio.run(fetch, transport, service)
+
+        assert [await anyio.to_thread.run_sync(another_run) for _ in range(2)] == [b"x", b"x"]
+        await anyio.to_thread.run_sync(anyio.run, transport.aclose)
+        gc.collect()
+        assert service.accepted == 2
 
 
 # --- what is told ---

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import h11
@@ -78,8 +79,10 @@ def byte_by_byte(raw: bytes) -> Outcome:
         (b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\na", b"a", True),
     ],
 )
-def test_a_body_ends_where_its_framing_says(feed: type[Outcome], raw: bytes, body: bytes, reusable: bool) -> None:
-    outcome = feed(raw)  # type: ignore[call-arg, arg-type]  # a function of one argument, whatever its kind
+def test_a_body_ends_where_its_framing_says(
+    feed: Callable[[bytes], Outcome], raw: bytes, body: bytes, *, reusable: bool
+) -> None:
+    outcome = feed(raw)
     assert (outcome.error, outcome.body, outcome.reusable) == (None, body, reusable)
 
 
@@ -388,7 +391,7 @@ def _comparable(outcome: Outcome) -> tuple[object, ...]:
 def check_cuts(raw: bytes, method: bytes, cuts: list[int]) -> None:
     whole = one(raw, method)
     edges = [0, *sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
-    pieces = [raw[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    pieces = [raw[a:b] for a, b in pairwise(edges) if a < b]
     cut = read(pieces, method)
     assert cut._replace(reusable=False) == whole._replace(reusable=False)
     assert (

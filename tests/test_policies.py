@@ -1,0 +1,232 @@
+"""When the next entrant starts: the schedule by itself, and exact start times in a race."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import pytest
+
+from g4ftrio._errors import AllFailed
+from g4ftrio._policies import Policy, Schedule, fallback, parallel, staggered
+from tests import clocks
+from tests.entrants import FOREVER, Line, Scripted, outcomes, race, race_of
+
+in_virtual_time = pytest.mark.anyio
+anyio_backend = clocks.virtual_backends
+
+
+async def starts(policy: Policy, entrants: dict[str, Scripted]) -> dict[str, float | None]:
+    """Race them to the win, and give when each was started."""
+    racing = race(entrants, policy=policy)
+    try:
+        async with racing:
+            pass
+    except AllFailed:
+        pass
+    return {record.name: record.started_at for record in racing.report.entrants}
+
+
+def hangs(*names: str) -> dict[str, Scripted]:
+    return {name: Scripted(FOREVER) for name in names}
+
+
+@in_virtual_time
+async def test_parallel_starts_all_at_once() -> None:
+    assert await starts(parallel(), {**hangs("a", "b"), "c": Scripted(1, "C")}) == {"a": 0, "b": 0, "c": 0}
+
+
+@in_virtual_time
+async def test_staggered_starts_the_next_whenever_nobody_has_won_so_long_after_the_last_start() -> None:
+    entrants = {**hangs("a", "b"), "c": Scripted(0.75, "C"), **hangs("d", "e")}
+    assert await starts(staggered(0.5), entrants) == {"a": 0, "b": 0.5, "c": 1, "d": 1.5, "e": None}
+
+
+@in_virtual_time
+async def test_one_that_was_not_started_is_in_the_report_as_such() -> None:
+    async with race({"a": Scripted("A"), **hangs("b")}, policy=staggered(1)) as stream:
+        assert outcomes(stream.report) == {"a": "won", "b": "not_started"}
+
+
+@in_virtual_time
+async def test_fallback_starts_the_next_only_when_the_one_before_has_failed() -> None:
+    entrants = {"a": Scripted(2, OSError()), "b": Scripted(0.5, "b"), "c": Scripted(3, "C"), **hangs("d")}
+    assert await starts(fallback(), entrants) == {"a": 0, "b": 2, "c": 2.5, "d": None}
+
+
+@in_virtual_time
+async def test_a_failure_starts_the_next_at_once_and_its_start_counts_as_the_last() -> None:
+    entrants = {"a": Scripted(0.25, OSError()), **hangs("b"), "c": Scripted(0.5, "C")}
+    assert await starts(staggered(1), entrants) == {"a": 0, "b": 0.25, "c": 1.25}
+
+
+@in_virtual_time
+async def test_two_failures_in_one_tick_start_two() -> None:
+    entrants = {"a": Scripted(1.5, OSError()), "b": Scripted(0.5, OSError()), **hangs("c", "d"), "e": Scripted(9, "E")}
+    # a and b, who started at 0 and 1, fail at 1.5 both: c and d start then, and e one delay later
+    assert await starts(staggered(1), entrants) == {"a": 0, "b": 1, "c": 1.5, "d": 1.5, "e": 2.5}
+
+
+@in_virtual_time
+async def test_two_failures_in_one_tick_start_two_where_only_failures_start_anybody() -> None:
+    entrants = {
+        "a": Scripted(1, OSError()),
+        "b": Scripted(1, OSError()),
+        **hangs("c"),
+        "d": Scripted("D"),
+        **hangs("e"),
+    }
+    assert await starts(parallel(max_active=2), entrants) == {"a": 0, "b": 0, "c": 1, "d": 1, "e": None}
+
+
+@in_virtual_time
+async def test_max_active_bounds_how_many_run_at_the_same_time() -> None:
+    entrants = {"a": Scripted(1, OSError()), "b": Scripted(2, "b"), "c": Scripted(3, "C"), "d": Scripted(0.5, "D")}
+    assert await starts(parallel(max_active=2), entrants) == {"a": 0, "b": 0, "c": 1, "d": 2}
+
+
+@in_virtual_time
+async def test_max_active_holds_back_a_staggered_start_until_there_is_room() -> None:
+    entrants = {"a": Scripted(5, OSError()), **hangs("b"), "c": Scripted("C")}
+    assert await starts(staggered(1, max_active=2), entrants) == {"a": 0, "b": 1, "c": 5}
+
+
+@in_virtual_time
+async def test_one_that_is_still_closing_does_not_hold_up_the_next() -> None:
+    entrants = {"a": Scripted(1, OSError(), closing=9), "b": Scripted("B")}
+    assert await starts(fallback(), entrants) == {"a": 0, "b": 1}
+
+
+@in_virtual_time
+async def test_one_that_is_held_back_is_passed_over_and_started_when_it_may() -> None:
+    held = {"a": 2.0}
+    lines = {"a": Line(0.5, "A"), "b": Line(FOREVER), "c": Line(FOREVER)}
+    engine = race_of(lines, held_until=lambda name: held.get(name, -inf))
+    async with engine as won:
+        assert won.entrant.name == "a"
+        engine.release()
+    assert [record.started_at for record in engine.report.entrants] == [2, 0, 0]
+
+
+@in_virtual_time
+async def test_a_failure_may_hold_back_others_from_then_on() -> None:
+    held: dict[str, float] = {}
+    lines = {"a": Line(1, OSError("come back later")), "b": Line("B")}
+    engine = race_of(
+        lines,
+        policy=fallback(),
+        held_until=lambda name: held.get(name, -inf),
+        failed=lambda name, error: held.update(b=3.0),
+    )
+    async with engine:
+        engine.release()
+    assert [record.started_at for record in engine.report.entrants] == [0, 3]
+
+
+def began(schedule: Schedule, now: float, active: int = 0) -> list[str]:
+    """Start all who are due, and give their names."""
+    names: list[str] = []
+    while schedule.due(active + len(names)) <= now:
+        names.append(schedule.start(now))
+    return names
+
+
+def test_a_schedule_of_nobody_is_empty_and_never_due() -> None:
+    schedule = Schedule(parallel(), [])
+    assert not schedule
+    assert schedule.due(0) == inf
+
+
+def test_a_schedule_gives_everybody_once_in_their_order() -> None:
+    schedule = Schedule(parallel(), "abc")
+    assert schedule
+    assert began(schedule, 7) == ["a", "b", "c"]
+    assert not schedule
+
+
+def test_a_staggered_schedule_is_due_one_delay_after_the_last_start() -> None:
+    schedule = Schedule(staggered(2), "abc")
+    assert began(schedule, 10) == ["a"]
+    assert schedule.due(1) == 12
+    assert began(schedule, 13, active=1) == ["b"]
+    assert schedule.due(2) == 15
+
+
+def test_with_nobody_running_the_next_is_due_at_once() -> None:
+    for policy in (parallel(), staggered(60), fallback()):
+        schedule = Schedule(policy, "ab")
+        schedule.start(0)
+        assert schedule.due(0) == -inf
+
+
+def test_a_fallback_schedule_is_never_due_while_somebody_runs_and_nobody_failed() -> None:
+    schedule = Schedule(fallback(), "ab")
+    schedule.start(0)
+    assert schedule.due(1) == inf
+    schedule.failed()
+    assert schedule.due(1) == -inf
+
+
+def test_each_failure_is_owed_one_start() -> None:
+    schedule = Schedule(staggered(9), "abcd")
+    schedule.start(0)
+    schedule.failed()
+    schedule.failed()
+    assert began(schedule, 1, active=1) == ["b", "c"]
+    assert schedule.due(3) == 10
+
+
+def test_failures_do_not_exceed_what_may_run_and_are_not_forgotten() -> None:
+    schedule = Schedule(staggered(9, max_active=1), "abc")
+    schedule.start(0)
+    schedule.failed()
+    assert schedule.due(1) == inf
+    assert schedule.due(0) == -inf
+
+
+def test_a_schedule_whose_next_are_all_held_is_due_when_the_first_is_let_go() -> None:
+    held = {"a": 5.0, "b": 3.0}
+    schedule = Schedule(parallel(), "ab", held.__getitem__)
+    assert schedule.due(0) == 3
+    assert began(schedule, 3) == ["b"]
+    assert schedule.due(1) == 5
+
+
+def test_a_held_one_waits_for_its_turn_as_well() -> None:
+    schedule = Schedule(staggered(4), "ab", {"a": -inf, "b": 2.0}.__getitem__)
+    schedule.start(0)
+    assert schedule.due(1) == 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (parallel(), "parallel()"),
+        (parallel(max_active=3), "parallel(max_active=3)"),
+        (staggered(0.5), "staggered(0.5)"),
+        (staggered(2, max_active=1), "staggered(2, max_active=1)"),
+        (fallback(), "fallback()"),
+    ],
+)
+def test_a_policy_prints_as_it_is_written(policy: Policy, text: str) -> None:
+    assert str(policy) == text
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.001, float("nan")])
+def test_a_head_start_below_zero_is_an_error(seconds: float) -> None:
+    with pytest.raises(ValueError, match="a head start is a number of seconds from 0, not"):
+        staggered(seconds)
+
+
+@pytest.mark.parametrize("make", [parallel, lambda **options: staggered(1, **options)])
+@pytest.mark.parametrize("most", [0, -1])
+def test_max_active_below_one_is_an_error(make: Any, most: int) -> None:
+    with pytest.raises(ValueError, match=f"max_active is a number from 1 or None, not {most}"):
+        make(max_active=most)
+
+
+def test_policies_are_values() -> None:
+    assert staggered(1) == staggered(1.0)
+    assert len({parallel(), parallel(), fallback()}) == 2
+    with pytest.raises(AttributeError):
+        parallel().delay = 1  # type: ignore[misc]  # this is what must not work
