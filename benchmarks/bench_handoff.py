@@ -1,4 +1,4 @@
-"""What does a chunk cost between the winner and its consumer: handed over, pumped, or through a channel?
+"""Measure what a chunk costs between the winner and its consumer: handed over, pumped, through a channel.
 
 Prints µs of CPU per item, the median of interleaved rounds, on both event loops. ``burst`` is a source that never
 suspends, ``stepped`` one that gives way before every item, as a network read does.
@@ -54,10 +54,12 @@ async def raced(n: int, stepped: bool, *, handoff: bool) -> None:
 
 
 async def handed_over(n: int, stepped: bool) -> None:
+    """Read the winner's iterator in the consumer's own task."""
     await raced(n, stepped, handoff=True)
 
 
 async def pumped(n: int, stepped: bool) -> None:
+    """Read what the winner's own task has read."""
     await raced(n, stepped, handoff=False)
 
 

@@ -1,4 +1,4 @@
-"""What does a race cost before HTTP: how much later comes the first chunk, and how much CPU for each entrant more?
+"""Measure what a race costs before HTTP: how much later the first chunk comes, how much CPU an entrant takes.
 
 The entrant that wins is the last one started; its first item comes after 5 ms, the losers sleep. Alone means the same
 iterator without a race. Prints medians of interleaved rounds, on both event loops.
@@ -62,7 +62,9 @@ async def measure(rounds: int) -> dict[int, tuple[float, float]]:
     for _ in range(rounds):
         for n, found in samples.items():
             found.append(await raced(n) if n else await alone())
-    medians = {n: tuple(statistics.median(column) for column in zip(*found)) for n, found in samples.items()}
+    medians = {
+        n: tuple(statistics.median(column) for column in zip(*found, strict=True)) for n, found in samples.items()
+    }
     return {n: ((medians[n][0] - medians[0][0]) * 1e6, (medians[n][1] - medians[0][1]) * 1e6) for n in SIZES}
 
 

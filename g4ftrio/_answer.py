@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, current_time
 
-from g4ftrio._chunks import AudioResponse, Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
+from g4ftrio._chunks import OUTPUT, AudioResponse, Chunk, ImageResponse, ToolCallDelta
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._framing import framer_for
+from g4ftrio._handoff import Pump
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._source import IteratorSource, Source
+from g4ftrio._tasks import Tasks
 from g4ftrio._timeouts import Timeout, Waits
 from g4ftrio.transports import http
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ("GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
 
 _SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
-_OUTPUT = (str, Reasoning, Refusal, ToolCallDelta, AudioResponse, ImageResponse)
 _DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
 
 
@@ -164,25 +165,68 @@ class HttpAnswer:
 
 
 class GeneratorAnswer:
-    """An answer from an async generator, opened and closed by one task."""
+    """An answer from an async generator of somebody else's.
 
-    def __init__(self, generator: Callable[[], AsyncIterator[Chunk]]) -> None:
+    What it leaves open at a ``yield``, a cancel scope say, belongs to the task that reads it; so a task of its own
+    opens, reads and closes it, and fills a slot that any other task may empty.
+
+    :param grace: seconds that the generator has to close itself
+    """
+
+    def __init__(self, generator: Callable[[], AsyncIterator[Chunk]], grace: float = 1.0) -> None:
         self._generator = generator
-        self._source: IteratorSource[Chunk] | None = None
+        self._grace = grace
+        self._tasks = Tasks()
+        self._closing_error: Exception | None = None
 
     async def __aenter__(self) -> Source[Chunk]:
-        self._source = IteratorSource(self._generator())
-        return self._source
+        self._reading = CancelScope()
+        self._pump = Pump(self._source())
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._own, name="answer of a generator")
+        return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        if self._source is not None:
-            await self._source.aclose()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._reading.cancel()
+        suppressed = await self._tasks.__aexit__(kind, error, traceback)
+        if error is None and self._closing_error is not None:
+            raise self._closing_error
+        return suppressed
+
+    async def pull(self) -> list[Chunk]:
+        """Take what the generator has given since, or wait for it."""
+        return await self._pump.pull()
+
+    async def aclose(self) -> None:
+        """Say that no more is wanted: the generator is closed, by its own task."""
+        self._reading.cancel()
+
+    async def _own(self) -> None:
+        try:
+            with self._reading:
+                await self._pump.run()
+        finally:
+            with CancelScope(shield=True, deadline=current_time() + self._grace):
+                await self._close()
+
+    async def _close(self) -> None:
+        try:
+            await self._opened.aclose()
+        except Exception as error:  # noqa: BLE001  # it is raised where the answer is left
+            self._closing_error = error
+
+    def _source(self) -> Source[Chunk]:
+        self._opened = IteratorSource(self._generator())
+        return self._opened
 
 
 class Patient:
     """An answer that is waited for only so long, around another one.
 
     :param kinds: the time-outs that are watched here; what is left out is watched elsewhere
+    :param opening: whether the opening is watched too; not where it leaves a scope open, which must not end in another
     """
 
     def __init__(
@@ -191,13 +235,18 @@ class Patient:
         timeout: Timeout,
         name: str,
         kinds: tuple[str, ...] = ("first_chunk", "stall", "total"),
+        *,
+        opening: bool = True,
     ) -> None:
         self._answer = answer
+        self._opening = opening
         self._waits = Waits(timeout, kinds)
         self._name = name
 
     async def __aenter__(self) -> Source[Chunk]:
-        self._source: Any = await self._watched(self._answer.__aenter__)
+        opened = self._answer.__aenter__
+        self._source: Any = await (self._watched(opened) if self._opening else opened())
+        self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
         return self
 
     async def __aexit__(
@@ -211,7 +260,7 @@ class Patient:
         :raises APITimeoutError: it did not come in time
         """
         batch: list[Chunk] = await self._watched(self._source.pull)
-        if any(isinstance(chunk, _OUTPUT) for chunk in batch):
+        if any(isinstance(chunk, OUTPUT) for chunk in batch):
             self._waits.output(clean=any(map(_is_substance, batch)))
         return batch
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 __all__ = (
+    "OUTPUT",
     "AudioResponse",
     "AuthResult",
     "Chunk",
@@ -163,3 +164,5 @@ class Failover(TypedChunk, Struct, frozen=True):
 
 
 Chunk: TypeAlias = str | TypedChunk
+
+OUTPUT = (str, Reasoning, Refusal, ToolCallDelta, AudioResponse, ImageResponse)  # what the model itself writes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
@@ -13,6 +13,7 @@ import anyio
 from anyio import current_time
 
 from g4ftrio import providers as _providers
+from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._errors import APITimeoutError, ProviderError, SetupError
@@ -23,7 +24,7 @@ from g4ftrio._race import Entrant, Race as _Race, Won
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._request import ChatParams
 from g4ftrio._source import Source, use_async_with
-from g4ftrio._stream import RaceStream
+from g4ftrio._stream import RaceStream, Stream
 from g4ftrio._timeouts import TimeoutTypes
 from g4ftrio.base_provider import AbstractProvider, Ask, StreamContext
 from g4ftrio.providers import ProviderTypes
@@ -133,6 +134,14 @@ class Race(AbstractProvider):
         """Race, and read the winner's answer as it comes; see ``race``."""
         return RaceContext(self, self._ask(messages, model, system, timeout, http_client, dict(params)))
 
+    def create_async_generator(
+        self, model: str, messages: str | Messages, stream: bool = True, **params: Any
+    ) -> AsyncIterator[Chunk]:
+        """Give the winner's chunks; the race begins at the first read, by ``settle()``. Close it with ``aclose()``."""
+        timeout, client = params.pop("timeout", None), params.pop("http_client", None)
+        ask = self._ask(messages, model, None, timeout, client, {**params, "stream": stream})
+        return Stream(Lazy(_Settling(RaceContext(self, ask))), ask.record)
+
     async def list_models(self) -> list[str]:
         """The models of all entrants, without doubles."""
         found: dict[str, None] = {}
@@ -159,6 +168,9 @@ class Race(AbstractProvider):
 
     def _called(self, model: str) -> str:  # noqa: ARG002  # a race is not named after a model
         return self.name
+
+    def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._defaults, **params}  # a None is for the entrants, to leave out a default of theirs
 
     def _ready(self) -> list[AbstractProvider]:
         ready, first_error = [], None
@@ -201,7 +213,7 @@ class Race(AbstractProvider):
         theirs = Ask(
             messages=ask.messages,
             model=record.model,
-            params={**provider._defaults, **ask.params},
+            params=provider._merged(ask.params),
             timeout=timeout,
             client=provider._client or (None if provider._proxy else client),
             record=record,
@@ -210,7 +222,7 @@ class Race(AbstractProvider):
         return Entrant(
             record,
             partial(provider._answer, theirs),
-            ChunkGate(self.clean, name=record.name),
+            ChunkGate(self.clean, record=record),
             handoff=provider._handoff,
             detachable=provider._detachable,
             limit=timeout.first_chunk,
@@ -311,6 +323,8 @@ class RaceContext(StreamContext):
         try:
             return await self._course.race.__aexit__(kind, error, traceback)
         finally:
+            if self._stream is not None:
+                self._stream.note_pieces()
             await self._course.close()
 
     async def settle(self) -> RaceStream:
@@ -331,7 +345,34 @@ class RaceContext(StreamContext):
         return self._winning(won, None)
 
     def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
-        return RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
+        self._stream = stream = RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
+        return stream
+
+
+class _Settling:
+    """A race that is settled when it is entered, for who opens an answer at the first read."""
+
+    def __init__(self, context: RaceContext) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> Self:
+        self._stream = await self._context.settle()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Nothing to do: see ``detach``."""
+
+    def detach(self) -> None:
+        """It is nobody's from the beginning."""
+
+    async def pull(self) -> list[Chunk]:
+        return await self._stream.pull()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close_now(self) -> None:
+        self._stream.close_now()
 
 
 class _RacedAnswer:

@@ -348,11 +348,19 @@ def excerpt(text: str, limit: int = _SAID) -> str:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it replaced by ``***``."""
+    """The text with every secret in it replaced by ``***``, also one that an excerpt cut off at its end."""
     for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         if len(secret) >= 4:
-            text = text.replace(secret, "***")
+            text = _mask_cut(text.replace(secret, "***"), secret)
     return text
+
+
+def _mask_cut(text: str, secret: str) -> str:
+    body = text.removesuffix("…")
+    if body == text:
+        return text
+    cut = next((n for n in range(len(secret) - 1, 3, -1) if body.endswith(secret[:n])), 0)
+    return f"{body[:-cut]}***…" if cut else text
 
 
 MissingAuthError = AuthenticationError

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from g4ftrio._chunks import Chunk, Reasoning
+from g4ftrio._chunks import OUTPUT, Chunk, Reasoning, Usage
 from g4ftrio._cleaning import is_content
 from g4ftrio._errors import RejectedError
+from g4ftrio._report import EntrantReport
 
 __all__ = ("ChunkGate", "Clean")
 
@@ -21,13 +22,14 @@ class ChunkGate:
 
     :param clean: given a chunk and all the text so far, that chunk included; it may raise ``RejectedError``
     :param limit: how much is kept of what came before, in bytes; the oldest reasoning goes first
-    :param name: the entrant's, for who is rejected
+    :param record: the entrant's, for its name and for what it wrote
     """
 
-    def __init__(self, clean: Clean = is_content, limit: int = KEPT, name: str = "") -> None:
+    def __init__(self, clean: Clean = is_content, limit: int = KEPT, record: EntrantReport | None = None) -> None:
         self._clean = clean
         self._limit = limit
-        self._name = name
+        self._record = record or EntrantReport(name="")
+        self._pieces = 0
         self._kept: list[Chunk] = []
         self._size = 0
         self._text = ""
@@ -40,10 +42,11 @@ class ChunkGate:
         try:
             return self._judge(batch)
         except RejectedError as error:
-            error.provider = error.provider or self._name
+            error.provider = error.provider or self._record.name or None
             raise
 
     def _judge(self, batch: list[Chunk]) -> list[Chunk] | None:
+        self._note(batch)
         text, self._text = self._text, ""  # with one reference only, += does not copy it
         for chunk in batch:
             if isinstance(chunk, str):
@@ -53,6 +56,14 @@ class ChunkGate:
         self._text = text if len(text) <= 2 * self._limit else text[-self._limit :]
         self._keep(batch)
         return None
+
+    def _note(self, batch: list[Chunk]) -> None:
+        """Note what it costs, in case that this entrant does not win."""
+        self._pieces += sum(isinstance(chunk, OUTPUT) for chunk in batch)
+        self._record.wrote(self._pieces)
+        for chunk in batch:
+            if isinstance(chunk, Usage):
+                self._record.usage, self._record.usage_known = chunk, "exact"
 
     def _keep(self, batch: list[Chunk]) -> None:
         self._kept += batch

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 from anyio import CancelScope, current_time
@@ -36,6 +36,7 @@ from g4ftrio._handoff import Pump, affinity, open_scopes
 from g4ftrio._policies import Policy, Schedule
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import Source
+from g4ftrio._tasks import Tasks
 
 __all__ = ("Entrant", "Gate", "Race", "Won")
 
@@ -156,10 +157,13 @@ class Race(Generic[T]):
         self._late = late
         self._failure_seen = failed
         self._schedule = Schedule(policy, self.entrants, held_until)
+        self._begun = False
         self._settling = False
         self._closing_error: Exception | None = None
 
     async def __aenter__(self) -> Won[T]:
+        if self._begun:
+            raise RuntimeError("this race was entered before: make another")
         self._begin()
         await self._tasks.__aenter__()
         try:
@@ -172,16 +176,10 @@ class Race(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._end()
-        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-        try:
-            if cancelled:
-                return bool(await self._tasks.__aexit__(kind, error, traceback))
-            await self._tasks.__aexit__(None, None, None)
-        except BaseExceptionGroup as group:
-            raise _bare(group) from None
+        suppressed = await self._tasks.__aexit__(kind, error, traceback)
         if error is None and self._closing_error is not None:
             raise self._closing_error
-        return False
+        return suppressed
 
     async def settle(self) -> Won[T]:
         """Decide inside this one await: afterwards no scope and no task is open, and the winner's source is its own.
@@ -210,10 +208,11 @@ class Race(Generic[T]):
             self.winner.entrant.step.cancel()
 
     def _begin(self) -> None:
+        self._begun = True
         start = current_time()
         for entrant in self.entrants.values():
             entrant.record.clock = lambda: current_time() - start
-        self._tasks = anyio.create_task_group()
+        self._tasks = Tasks()
         self._changed = anyio.Event()
         self._released = anyio.Event()
 
@@ -331,7 +330,8 @@ class Race(Generic[T]):
         if entrant.running:
             self._fail(entrant, entrant.late())
         elif entrant.opened and current_time() >= entrant.hard.deadline:
-            self._fail(entrant, TimeoutError(f"it was not closed within grace={self._grace:g} s, and was forced to"))
+            forced = TimeoutError(f"it was not closed within grace={self._grace:g} s, and was forced to")
+            entrant.record.error = entrant.record.error or forced
 
     def _all_failed(self) -> AllFailed:
         failures = {name: entrant.record.error for name, entrant in self.entrants.items() if entrant.record.error}
@@ -345,17 +345,3 @@ class Race(Generic[T]):
                 entrant.record.outcome = "cancelled"
                 entrant.drop(self._grace)
         self.release()
-
-
-def _bare(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The first exception in a group that is not a cancellation: entrants let out nothing but what must not be held."""
-    leaves: list[BaseException] = []
-    stack: list[BaseException] = [group]
-    while stack:
-        error = stack.pop()
-        if isinstance(error, BaseExceptionGroup):
-            stack += reversed(error.exceptions)
-        else:
-            leaves.append(error)
-    cancelled = anyio.get_cancelled_exc_class()
-    return next((leaf for leaf in leaves if not isinstance(leaf, cancelled)), leaves[0])

@@ -49,6 +49,11 @@ class EntrantReport(Struct, kw_only=True):
         if getattr(self, event) is None:
             setattr(self, event, self.clock())
 
+    def wrote(self, pieces: int) -> None:
+        """Note that the model wrote so many pieces, where the service does not say how many tokens they were."""
+        if pieces and self.usage_known != "exact":
+            self.usage, self.usage_known = Usage(output_tokens=pieces), "at_least"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; errors as text, times to the microsecond."""
         return {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name != "clock"}

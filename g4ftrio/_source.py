@@ -145,6 +145,7 @@ class ItemStream(Generic[T]):
         self._reading = False
         self._closed = False
         self._ended = False
+        self._error: Exception | None = None
         self._items: Iterator[T] = iter(first or ())
 
     def __aiter__(self) -> ItemStream[T]:
@@ -192,6 +193,8 @@ class ItemStream(Generic[T]):
         if self._closed:
             raise anyio.ClosedResourceError("this stream was closed")
         if self._ended:
+            if self._error is not None:
+                raise self._error
             return []
         if self._reading:
             raise anyio.BusyResourceError("reading from")
@@ -199,7 +202,7 @@ class ItemStream(Generic[T]):
         try:
             batch = await self._source.pull()
         except Exception as error:
-            self._ended = True
+            self._ended, self._error = True, error
             self._failed(error)
             await self._let_go()
             raise

@@ -8,6 +8,7 @@ from typing import Any
 from warnings import warn
 
 from g4ftrio._chunks import (
+    OUTPUT,
     Chunk,
     FinishReason,
     Reasoning,
@@ -151,10 +152,15 @@ class Stream(ItemStream[Chunk]):
         if self._closed or self._ended or not getattr(self._source, "is_open", True):
             return
         if self._release is None:
-            close_now = getattr(self._source, "close_now", None)
-            if close_now is not None:
-                close_now()
+            self.close_now()
             warn(f"a stream of {self.provider} was dropped unread: use contextlib.aclosing()", ResourceWarning, 2, self)
+
+    def close_now(self) -> None:
+        """Close the socket behind it at once, where there is one, without awaiting anything; for emergencies."""
+        self._closed = True
+        close_now = getattr(self._source, "close_now", None)
+        if close_now is not None:
+            close_now()
 
     def _so_far(self) -> _Gathered:
         """Gather what the consumer has taken of the present batch; what is before it is gathered already."""
@@ -174,6 +180,16 @@ class Stream(ItemStream[Chunk]):
         for chunk in batch:
             if isinstance(chunk, Usage):
                 self._record.usage, self._record.usage_known = chunk, "exact"
+
+    async def _let_go(self) -> None:
+        self.note_pieces()
+        await super()._let_go()
+
+    def note_pieces(self) -> None:
+        """Note in the report how much was written at least, where the service has not said how much it was."""
+        gathered = self._so_far()
+        kept = sum(isinstance(chunk, OUTPUT) for chunk in self._batch)
+        self._record.wrote(kept + len(gathered.texts) + len(gathered.reasoning) + len(gathered.refusal))
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TruncatedError) and not error.text:

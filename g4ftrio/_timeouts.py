@@ -24,7 +24,7 @@ class Timeout:
 
     :param connect: until the connection stands, with a place in the client's pool
     :param first_chunk: from the start until the first clean chunk
-    :param stall: between two pieces of model output; keep-alives do not count as output
+    :param stall: between two pieces of model output, the first counted from the head; keep-alives are no output
     :param idle: without a single byte
     :param total: for the whole answer, the time that the consumer takes for itself left out
     """
@@ -106,12 +106,12 @@ class Waits:
 
     def __init__(self, timeout: Timeout, kinds: tuple[str, ...] = ("first_chunk", "stall", "total")) -> None:
         self._limits = {kind: limit for kind in kinds if (limit := getattr(timeout, kind)) != inf}
-        self._left = dict(self._limits)
+        self._left = {kind: limit for kind, limit in self._limits.items() if kind != "stall"}
         self._began = 0.0
 
     def __bool__(self) -> bool:
         """Whether there is anything to watch."""
-        return bool(self._left)
+        return bool(self._limits)
 
     def begin(self, now: float) -> float:
         """Begin to wait; the moment at which the first limit is reached."""
@@ -126,11 +126,11 @@ class Waits:
         self._began = now
 
     def output(self, *, clean: bool = True) -> None:
-        """The model wrote something, so ``stall`` and ``idle`` begin anew; clean output ends ``first_chunk``."""
+        """The answer began, or goes on: ``stall`` and ``idle`` begin anew; clean output ends ``first_chunk``."""
         if clean:
             self._left.pop("first_chunk", None)
         for kind in ("stall", "idle"):
-            if kind in self._left:
+            if kind in self._limits:
                 self._left[kind] = self._limits[kind]
 
     def reached(self) -> tuple[str, float]:

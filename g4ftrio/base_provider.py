@@ -264,7 +264,9 @@ class AsyncGeneratorProvider(AbstractProvider):
 
     create_async_generator: ClassVar[Callable[..., AsyncIterator[Chunk]]]
 
+    _handoff: ClassVar[bool] = True
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         params = {"stream": True, **ask.params}
         answer = GeneratorAnswer(lambda: self.create_async_generator(ask.model, ask.messages, **params))
-        return Patient(answer, ask.timeout, ask.record.name, (*ask.watched, "idle"))
+        return Patient(answer, ask.timeout, ask.record.name, (*ask.watched, "idle"), opening=False)

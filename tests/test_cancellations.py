@@ -314,6 +314,20 @@ async def test_a_loser_that_catches_everything_and_goes_on_giving_items_gives_th
     assert outcomes(stream.report) == {"deaf": "lost", "winner": "won"}
 
 
+async def test_a_loser_that_ends_when_it_is_cancelled_is_not_blamed_for_it() -> None:
+    async def tidy() -> AsyncIterator[str]:
+        yield "a"
+        try:
+            await anyio.sleep(FOREVER)
+        except anyio.get_cancelled_exc_class():
+            return
+
+    async with race({"tidy": tidy, "winner": Scripted(1, "W")}) as stream:
+        assert [item async for item in stream] == ["W"]
+    record = stream.report.entrants[0]
+    assert (record.outcome, record.error) == ("lost", None)
+
+
 async def test_a_loser_that_turns_its_cancellation_into_an_error_has_that_error() -> None:
     async def wrapping() -> AsyncIterator[str]:
         try:

@@ -290,9 +290,6 @@ async def test_a_loser_that_fails_in_the_very_tick_of_the_win_has_lost_or_failed
         assert outcomes(stream.report)["bad"] in ("lost", "failed")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a task that is dropped before its first step still opens, then closes cancelled"
-)
 async def test_who_is_dropped_before_its_first_step_is_not_opened_at_all() -> None:
     for _ in range(10):  # trio runs the tasks of a tick in any order
         losers = [Slow(name="slow", delay=9, closing=0.5) for _ in range(5)]
@@ -311,15 +308,18 @@ async def test_a_generator_that_loses_is_closed() -> None:
 # --- how it is read ---
 
 
-@pytest.mark.parametrize("make", [lambda: scripted("one", *"abcdef"), lambda: Written(*"abcdef")])
-async def test_nothing_is_read_ahead_of_the_consumer(make: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("make", [lambda: scripted("one", *"abcdef"), lambda: Written(*"abcdef" * 10)])
+async def test_nothing_is_read_ahead_of_the_consumer_but_what_the_slot_of_a_generator_holds(
+    make: Callable[[], Any],
+) -> None:
     provider = make()
     async with race([provider], "Why?") as stream:
         assert await anext(stream) == "a"
         await clocks.settle()
-    assert stream.report.entrants[0].chunks == 1
     if isinstance(provider, Written):
-        assert (provider.given, provider.running) == (1, 0)
+        assert (provider.given <= 16, provider.running) == (True, 0)
+    else:
+        assert stream.report.entrants[0].chunks == 1
 
 
 async def test_a_slow_consumer_holds_the_winner_back() -> None:
@@ -515,10 +515,10 @@ async def test_a_winner_that_fails_to_close_does_not_hide_what_the_body_raised()
 
 
 async def test_a_winner_that_does_not_close_is_forced_to_within_grace() -> None:
-    with pytest.raises(TimeoutError, match="not closed within grace=2 s"):
-        async with race([Slow("a", name="one", closing=FOREVER)], "Why?", grace=2) as stream:
-            await stream.collect()
+    async with race([Slow("a", name="one", closing=FOREVER)], "Why?", grace=2) as stream:
+        await stream.collect()
     assert anyio.current_time() == 2
+    assert "not closed within grace=2 s" in str(stream.report.entrants[0].error)
 
 
 async def test_races_may_run_inside_one_another_and_side_by_side() -> None:
@@ -691,7 +691,6 @@ async def test_the_report_has_every_moment_and_is_plain_json() -> None:
     assert report["entrants"][2]["error"] == {"type": "Boom", "message": "no"}
 
 
-@pytest.mark.xfail(strict=True, reason="nothing says yet what a loser or a cut answer used at least")
 async def test_what_a_loser_wrote_is_used_at_least() -> None:
     loser = scripted("loser", Reasoning("hm"), Reasoning("hm"), "late", delay=0.5, gap=9)
     async with race([loser, scripted("winner", "a", delay=1)], "Why?") as stream:
@@ -763,7 +762,6 @@ async def test_a_generator_is_pumped_and_gives_all_its_chunks() -> None:
     assert (stream.winner, provider.running) == ("written", 0)
 
 
-@pytest.mark.xfail(strict=True, reason="Patient opens and closes a scope inside each read, over one that stays open")
 async def test_a_generator_that_holds_a_scope_open_between_chunks_does_not_harm_the_consumer() -> None:
     class Scoped(AsyncGeneratorProvider):
         """Holds a scope open at ``yield``, which is a fault, and common."""

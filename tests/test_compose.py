@@ -314,7 +314,7 @@ async def test_a_client_is_closed_also_when_all_fail_or_the_body_raises() -> Non
     assert two.asks[0].client.is_closed
 
 
-async def test_a_settled_winner_closes_the_client_of_its_race() -> None:
+async def test_a_settled_winner_keeps_the_client_of_its_race_until_its_stream_is_closed() -> None:
     one = scripted("one", "a", "b")
     stream = await race([one], "Why?").settle()
     client = one.asks[0].client

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 
 QUESTION = "Why is the sky blue?"
 ANSWER = "It is blue because of the way air scatters light."
-SHORT = Timeout(stall=0.15)
+SHORT = Timeout(stall=0.15, first_chunk=0.4)
 PATIENT = Timeout(connect=10, idle=10)
 NEVER = 1e6
 
@@ -65,7 +65,7 @@ _ERRORS: dict[str, tuple[type[ProviderError], str]] = {
     "stall": (APITimeoutError, "timeout stall=0.15"),
     "stall_mid": (APITimeoutError, "timeout stall=0.15"),
     "keepalive": (APITimeoutError, "timeout stall=0.15"),
-    "slow_head": (APITimeoutError, "timeout stall=0.15"),
+    "slow_head": (APITimeoutError, "timeout first_chunk=0.4"),
     "cut": (TruncatedError, "was cut off"),
     "reset": (TruncatedError, "was cut off"),
     "truncated": (TruncatedError, "was cut off.*without a finish reason"),

@@ -314,7 +314,6 @@ async def test_an_error_is_raised_bare_kept_in_the_record_and_closes_the_source(
     assert (source.closed, stream.text) == (1, "a")
 
 
-@pytest.mark.xfail(strict=True, reason="ItemStream takes an error for an end: the next read says that there is no more")
 async def test_after_an_error_the_answer_does_not_look_whole() -> None:
     stream = stream_of(Batches(["a"], ProviderError("it broke", provider="one")))
     await anext(stream)

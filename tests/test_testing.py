@@ -181,7 +181,7 @@ async def test_any_transport_may_be_recorded(tmp_path: Path) -> None:
 
 async def test_a_connection_that_is_forbidden_is_an_error_that_names_the_host() -> None:
     with forbid_network(), pytest.raises(NetworkForbidden, match=r"192\.0\.2\.1"):
-        await anyio.connect_tcp("192.0.2.1", 9)
+        socket.create_connection(("192.0.2.1", 9))
     with forbid_network(), pytest.raises(NetworkForbidden, match=r"one\.test"):
         await anyio.getaddrinfo("one.test", 443)
     with forbid_network(), pytest.raises(NetworkForbidden, match=r"192\.0\.2\.1"):

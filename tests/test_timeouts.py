@@ -113,6 +113,15 @@ def waits_for(timeout: TimeoutTypes, *kinds: str) -> Waits:
 def test_the_nearest_limit_is_the_moment_to_wait_until() -> None:
     waits = waits_for(Timeout(first_chunk=4, stall=3, total=10))
     assert waits
+    assert waits.begin(100) == 104
+    assert waits.reached() == ("first_chunk", 4)
+
+
+def test_a_stall_begins_with_the_answer() -> None:
+    waits = waits_for(Timeout(stall=3, total=None))
+    assert waits
+    assert waits.begin(100) == inf
+    waits.output(clean=False)
     assert waits.begin(100) == 103
     assert waits.reached() == ("stall", 3)
 
@@ -124,6 +133,7 @@ def test_only_the_kinds_asked_for_are_watched() -> None:
 
 def test_what_a_read_waited_is_charged() -> None:
     waits = waits_for(Timeout(stall=3, total=10))
+    waits.output()
     waits.begin(0)
     waits.end(2)
     assert waits.begin(2) == 3
@@ -156,6 +166,7 @@ def test_output_refills_stall_and_idle_but_not_the_total() -> None:
 
 def test_keep_alives_refill_nothing() -> None:
     waits = waits_for(Timeout(stall=3, total=10))
+    waits.output()
     for now in (0, 1, 2):
         assert waits.begin(now) == 3
         waits.end(now + 1)
@@ -178,15 +189,15 @@ def test_unclean_output_ends_a_stall_but_not_the_wait_for_the_first_chunk() -> N
 
 def test_the_first_clean_chunk_ends_the_wait_for_it_for_good() -> None:
     waits = waits_for(Timeout(first_chunk=1, total=None))
-    assert waits
+    assert waits.begin(50) == 51
     waits.output()
-    assert not waits
     assert waits.begin(50) == inf
 
 
 def test_each_limit_is_reported_as_it_was_set() -> None:
     for kind in ("first_chunk", "stall", "total"):
         waits = waits_for(Timeout(**{kind: 1.5}).over(Timeout(total=None)))
+        waits.output(clean=False)
         waits.begin(0)
         waits.end(1.5)
         assert waits.reached() == (kind, 1.5)

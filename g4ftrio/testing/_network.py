@@ -23,6 +23,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         return
     host = args[0] if event == "socket.getaddrinfo" else args[1]
     host = host[0] if isinstance(host, tuple) else host
+    host = host.decode("ascii", "replace") if event == "socket.getaddrinfo" and isinstance(host, bytes) else host
     if isinstance(host, str) and not host.startswith("/") and host not in _forbidding[-1]:
         raise NetworkForbidden(f"a connection to {host} was about to be made, and the network is forbidden here")
 

@@ -130,10 +130,11 @@ class record:  # noqa: N801  # it is used like a function, beside `replay`
 
 
 def replay(tape: str | PathLike[str] | Tape) -> httpx.AsyncClient:
-    """Give back what is on a tape: ``async with replay("tape.json") as client`` and ``http_client=client``.
+    """Give back what is on a tape.
 
-    A request is answered by the first exchange that is left with the same method, address and body; one that is not
-    on the tape is an ``AssertionError``.
+    Like ``record`` it gives a client: ``async with replay("tape.json") as client`` and ``http_client=client``. A
+    request is answered by the first exchange that is left with the same method, address and body; one that is not on
+    the tape is an ``AssertionError``.
 
     :param tape: a file that ``record`` wrote, or a ``Tape``
     """

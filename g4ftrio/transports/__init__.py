@@ -1,1 +1,3 @@
 """The only sockets."""
+
+__all__: tuple[str, ...] = ()

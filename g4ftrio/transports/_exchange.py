@@ -87,6 +87,9 @@ class Call(NamedTuple):
     trace: Trace | None
     subject: object
 
+    def __repr__(self) -> str:
+        return f"<Call {self.method.decode('latin-1')}>"  # the head has the key in it
+
     def step(self, name: str) -> Step:
         """Begin to report a step of the exchange."""
         return Step(self.trace, f"http11.{name}", request=self.subject)

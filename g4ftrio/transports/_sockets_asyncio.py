@@ -96,7 +96,7 @@ class AsyncioSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
-        self._lost = self._lost or exc
+        self._lost = exc or ConnectionAbortedError("the event loop closed it")  # not an end that the peer made
         self._wake()
         self.resume_writing()
 

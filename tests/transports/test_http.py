@@ -517,7 +517,9 @@ async def test_a_drained_connection_is_kept_although_its_end_comes_late() -> Non
     assert (server.connections, len(server.requests)) == (1, 2)
 
 
-@pytest.mark.parametrize("tail", [[HELLO, HANG], [HELLO, 0.01] * 1000, [HELLO * 20_000, HANG], [0.02, b"nonsense\r\n", HANG]])
+@pytest.mark.parametrize(
+    "tail", [[HELLO, HANG], [HELLO, 0.01] * 1000, [HELLO * 20_000, HANG], [0.02, b"nonsense\r\n", HANG]]
+)
 @pytest.mark.anyio
 async def test_draining_gives_up_on_a_body_that_does_not_end(tail: list[Step]) -> None:
     async with answering([CHUNKED, *tail]) as (response, server):

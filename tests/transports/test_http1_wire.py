@@ -411,7 +411,7 @@ def test_h11_takes_what_ours_takes_and_reads_the_same(raw: bytes, method: bytes,
 
 
 @pytest.mark.long
-@settings(max_examples=200_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(answers(), METHODS, CUTS)
 def test_h11_takes_what_ours_takes_and_reads_the_same_at_length(raw: bytes, method: bytes, cuts: list[int]) -> None:
     check_against_h11(raw, method)
