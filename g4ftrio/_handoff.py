@@ -9,15 +9,15 @@ others are pumped: their owner reads them into a slot that the consumer empties 
 
 from __future__ import annotations
 
-import sys
 from contextvars import copy_context
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 
+from g4ftrio._loops import open_scopes
 from g4ftrio._source import Source
 
-__all__ = ("Pump", "affinity", "open_scopes")
+__all__ = ("Pump", "affinity")
 
 T = TypeVar("T")
 
@@ -30,27 +30,6 @@ def affinity() -> object:
     """
     scopes = open_scopes()
     return (scopes, copy_context()) if scopes is not None else float("nan")
-
-
-def open_scopes() -> object:
-    """The innermost cancel scope and the number of open nurseries of this task.
-
-    None where the event loop does not tell: the names below are private to trio and anyio.
-    """
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        task = trio.lowlevel.current_task()
-        scope, nurseries = getattr(task, "_cancel_status", None), len(task.child_nurseries)
-    else:
-        scope, nurseries = _asyncio_scope(), 0  # an open task group of anyio's is an open scope
-    return (id(scope), nurseries) if scope is not None else None
-
-
-def _asyncio_scope() -> object:
-    import asyncio
-
-    states: Any = getattr(sys.modules.get("anyio._backends._asyncio"), "_task_states", {})
-    return getattr(states.get(asyncio.current_task()), "cancel_scope", None)
 
 
 class Pump(Generic[T]):

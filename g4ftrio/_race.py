@@ -28,11 +28,12 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 import anyio
-from anyio import CancelScope, current_time
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from g4ftrio._errors import AllFailed, RejectedError
-from g4ftrio._handoff import Pump, affinity, open_scopes
+from g4ftrio._handoff import Pump, affinity
+from g4ftrio._loops import clock, open_scopes
 from g4ftrio._policies import Policy, Schedule
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import Source
@@ -91,31 +92,35 @@ class Entrant(Generic[T]):
         """Whether it can still win."""
         return self.record.outcome == "running"
 
-    def starts(self) -> None:
+    def starts(self, now: float) -> None:
         """Begin to count its time."""
         self.record.outcome = "running"
         self.record.stamp("started_at")
-        self.hard = CancelScope(deadline=current_time() + self.limit)
+        self.hard = CancelScope(deadline=now + self.limit)
         self.step = CancelScope()
 
     def has_opened(self) -> None:
         """From here on a soft cancellation is enough."""
         self.opened = True
-        self.step.deadline, self.hard.deadline = self.hard.deadline, inf
+        if self.limit != inf:  # a deadline costs 5 µs to set
+            self.step.deadline, self.hard.deadline = self.hard.deadline, inf
 
-    def closes(self, grace: float) -> None:
+    def has_won(self) -> None:
+        """Let it take its time."""
+        self.record.outcome = "won"
+        self.record.stamp("clean_at")
+        if self.limit != inf:
+            self.step.deadline = inf
+
+    def closes(self, until: float) -> None:
         """Bound and shield what is left to do, which is to close."""
         self.hard.shield = True
-        self.hard.deadline = current_time() + grace
+        self.hard.deadline = until
 
-    def drop(self, grace: float) -> None:
+    def drop(self) -> None:
         """Stop it, softly where it is reading."""
         self.dropped = True
-        if self.opened:
-            self.step.cancel()
-            self.hard.deadline = min(self.hard.deadline, current_time() + grace)
-        else:
-            self.hard.cancel()
+        (self.step if self.opened else self.hard).cancel()
 
 
 class Won(Generic[T]):
@@ -196,7 +201,7 @@ class Race(Generic[T]):
             await checkpoint_if_cancelled()  # trio's nurseries do not look for a cancellation as they end
         except BaseException:
             if self.winner is not None:
-                with CancelScope(shield=True, deadline=current_time() + self._grace):
+                with CancelScope(shield=True, deadline=self._now() + self._grace):
                     await self.winner.source.aclose()
             raise
         return won
@@ -209,9 +214,10 @@ class Race(Generic[T]):
 
     def _begin(self) -> None:
         self._begun = True
-        start = current_time()
+        self._now = now = clock()
+        start = now()
         for entrant in self.entrants.values():
-            entrant.record.clock = lambda: current_time() - start
+            entrant.record.clock = lambda: now() - start
         self._tasks = Tasks()
         self._changed = anyio.Event()
         self._released = anyio.Event()
@@ -231,9 +237,11 @@ class Race(Generic[T]):
         return self.winner
 
     def _start_who_is_due(self) -> None:
-        while self._schedule.due(self._active()) <= current_time():
-            entrant = self.entrants[self._schedule.start(current_time())]
-            entrant.starts()
+        now, active = self._now(), self._active()
+        while self._schedule.due(active) <= now:
+            entrant = self.entrants[self._schedule.start(now)]
+            entrant.starts(now)
+            active += 1
             self._tasks.start_soon(self._run, entrant, name=f"race entrant {entrant.name}")
 
     def _active(self) -> int:
@@ -249,7 +257,7 @@ class Race(Generic[T]):
                     try:
                         await self._compete(entrant, source)
                     finally:
-                        entrant.closes(self._grace)
+                        entrant.closes(self._now() + self._grace)
             if entrant.hard.cancelled_caught:
                 self._cut_off(entrant)
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
@@ -260,7 +268,8 @@ class Race(Generic[T]):
 
     async def _compete(self, entrant: Entrant[T], source: Source[T]) -> None:
         with entrant.step:
-            before, scopes = affinity(), open_scopes()
+            scopes = open_scopes()
+            before = affinity() if entrant.handoff else None
             try:
                 await self._search(entrant, source)
                 if self.winner is not None and self.winner.entrant is entrant:
@@ -290,13 +299,11 @@ class Race(Generic[T]):
 
     def _win(self, entrant: Entrant[T], first: list[T]) -> None:
         self.winner = Won(entrant, first)
-        entrant.record.outcome = "won"
-        entrant.record.stamp("clean_at")
-        entrant.step.deadline = inf
+        entrant.has_won()
         for other in self.entrants.values():
             if other.running:
                 other.record.outcome = "lost"
-                other.drop(self._grace)
+                other.drop()
         self._changed.set()
 
     async def _serve(self, won: Won[T], source: Source[T], *, safe: bool) -> None:
@@ -329,7 +336,7 @@ class Race(Generic[T]):
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:
             self._fail(entrant, entrant.late())
-        elif entrant.opened and current_time() >= entrant.hard.deadline:
+        elif entrant.opened and self._now() >= entrant.hard.deadline:
             forced = TimeoutError(f"it was not closed within grace={self._grace:g} s, and was forced to")
             entrant.record.error = entrant.record.error or forced
 
@@ -343,5 +350,5 @@ class Race(Generic[T]):
         for entrant in self.entrants.values():
             if entrant.running:
                 entrant.record.outcome = "cancelled"
-                entrant.drop(self._grace)
+                entrant.drop()
         self.release()

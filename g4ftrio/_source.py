@@ -6,14 +6,15 @@ filters, races and compositions, and only the object that the consumer iterates 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
+
+from g4ftrio._loops import cancellation
 
 __all__ = ("Detachable", "ItemStream", "IteratorResource", "IteratorSource", "Source", "use_async_with")
 
@@ -45,23 +46,23 @@ class IteratorSource(Generic[T]):
     """
 
     def __init__(self, iterator: AsyncIterator[T]) -> None:
-        self._next = iterator.__anext__
+        self.next_item = iterator.__anext__
+        self.broken = False
         self._aclose = getattr(iterator, "aclose", None)
-        self._broken = False
 
     async def pull(self) -> list[T]:
         """Give one item.
 
         :raises anyio.BrokenResourceError: an earlier read was cancelled
         """
-        if self._broken:
+        if self.broken:
             raise anyio.BrokenResourceError("a read of this stream was cancelled, so the rest of it is lost")
         try:
-            return [await self._next()]
+            return [await self.next_item()]
         except StopAsyncIteration:
             return []
         except anyio.get_cancelled_exc_class():
-            self._broken = True
+            self.broken = True
             raise
 
     async def aclose(self) -> None:
@@ -116,15 +117,6 @@ def use_async_with(what: str) -> TypeError:
     return TypeError(f"enter it first: `async with {what} as stream:`, then `async for chunk in stream:`")
 
 
-def _checkpoint() -> Callable[[], Awaitable[None]]:
-    """What notices a cancellation. It runs for every item, and trio's own costs 0.3 µs, by way of anyio 0.9."""
-    trio = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_run():
-        native: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint_if_cancelled
-        return native
-    return checkpoint_if_cancelled
-
-
 class ItemStream(Generic[T]):
     """A source, read item by item: ``async for``, ``receive()``, ``aclose()``, ``async with``.
 
@@ -141,26 +133,28 @@ class ItemStream(Generic[T]):
     ) -> None:
         self._source = source
         self._release = release
-        self._checkpoint = _checkpoint()
+        self._cancelled = cancellation()
         self._reading = False
         self._closed = False
         self._ended = False
         self._error: Exception | None = None
-        self._items: Iterator[T] = iter(first or ())
+        self._items = first[::-1] if first else []  # the last is the next
 
     def __aiter__(self) -> ItemStream[T]:
         return self
 
     async def __anext__(self) -> T:
         # The items of one read are given out without giving way; a cancellation is still noticed at each.
-        await self._checkpoint()
-        for item in self._items:
-            return item
+        if self._cancelled():
+            await checkpoint_if_cancelled()
+        if self._items:
+            return self._items.pop()
         batch = await self._read()
         if not batch:
             raise StopAsyncIteration
-        self._items = items = iter(batch)
-        return next(items)
+        if len(batch) > 1:
+            self._items = batch[:0:-1]
+        return batch[0]
 
     async def receive(self) -> T:
         """Give the next item.
@@ -174,13 +168,14 @@ class ItemStream(Generic[T]):
 
     async def pull(self) -> list[T]:
         """Give all that is there already, or what the next read brings; an empty list is the end."""
-        return list(self._items) or await self._read()
+        batch, self._items = self._items[::-1], []
+        return batch or await self._read()
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once."""
         if not self._closed:
             self._closed = True
-            self._items = iter(())
+            self._items = []
             await self._let_go()
 
     async def __aenter__(self) -> Any:
@@ -202,18 +197,21 @@ class ItemStream(Generic[T]):
         try:
             batch = await self._source.pull()
         except Exception as error:
-            self._ended, self._error = True, error
-            self._failed(error)
-            await self._let_go()
+            await self._end(error)
             raise
         finally:
             self._reading = False
         if batch:
             self._took(batch)
         else:
-            self._ended = True
-            await self._let_go()
+            await self._end()
         return batch
+
+    async def _end(self, error: Exception | None = None) -> None:
+        self._ended, self._error = True, error
+        if error is not None:
+            self._failed(error)
+        await self._let_go()
 
     async def _let_go(self) -> None:
         if self._release is not None:

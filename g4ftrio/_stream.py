@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import length_hint
 from typing import Any
 from warnings import warn
 
@@ -164,7 +163,7 @@ class Stream(ItemStream[Chunk]):
 
     def _so_far(self) -> _Gathered:
         """Gather what the consumer has taken of the present batch; what is before it is gathered already."""
-        left = length_hint(self._items)
+        left = len(self._items)
         taken, self._batch = self._batch[: len(self._batch) - left], self._batch[len(self._batch) - left :]
         self._gathered.add(taken)
         return self._gathered

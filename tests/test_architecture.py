@@ -21,7 +21,7 @@ FLOORS = (
     ("_chunks", "_completion", "_errors", "_messages", "_report", "_request", "_structured", "_timeouts", "typing"),
     ("_cleaning", "_framing", "dialects"),
     ("transports",),
-    ("_handoff", "_iterators", "_policies", "_race", "_source", "_tasks"),
+    ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
     ("_answer", "_gate", "_stream"),
     ("base_provider", "providers"),
     ("_cleaned", "_compose"),
