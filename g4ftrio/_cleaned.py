@@ -52,6 +52,10 @@ class Cleaned(AbstractProvider):
         """See that the provider is ready."""
         self._inner.check_ready()
 
+    def which_model(self, asked: str) -> str:
+        """The model that the provider will be asked for."""
+        return self._inner.which_model(asked)
+
     def _called(self, model: str) -> str:
         return self._name or self._inner._called(model)
 

@@ -16,7 +16,7 @@ from g4ftrio import providers as _providers
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
-from g4ftrio._errors import APITimeoutError, ProviderError, SetupError
+from g4ftrio._errors import APITimeoutError, ProviderError, SetupError, UnknownProviderError
 from g4ftrio._gate import ChunkGate, Clean
 from g4ftrio._messages import Messages
 from g4ftrio._policies import Policy, fallback, parallel
@@ -107,7 +107,7 @@ class Race(AbstractProvider):
         super().__init__(**settings)
         if isinstance(providers, str) or not providers:
             raise SetupError("a race needs a list of at least one provider")
-        self.entrants = tuple(_providers.resolve(provider) for provider in providers)
+        self.entrants = _resolved(providers, skip_unknown=skip_unready)
         self.policy = policy or parallel()
         self.clean = clean
         self.grace = grace
@@ -151,7 +151,7 @@ class Race(AbstractProvider):
 
     def check_ready(self) -> None:
         """See that every entrant is ready, or with ``skip_unready`` at least one."""
-        self._ready()
+        self._ready(self.model)
 
     async def __aenter__(self) -> Self:
         self._loop = anyio.lowlevel.current_token()
@@ -172,17 +172,17 @@ class Race(AbstractProvider):
     def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._defaults, **params}  # a None is for the entrants, to leave out a default of theirs
 
-    def _ready(self) -> list[AbstractProvider]:
+    def _ready(self, model: str) -> list[tuple[AbstractProvider, str]]:
+        """The entrants that can be asked, and the model that each will be asked for."""
         ready, first_error = [], None
         for entrant in self.entrants:
             try:
                 entrant.check_ready()
+                ready.append((entrant, entrant.which_model(entrant.model or model)))
             except SetupError as error:
                 if not self.skip_unready:
                     raise
                 first_error = first_error or error
-            else:
-                ready.append(entrant)
         if not ready and first_error is not None:
             raise first_error
         return ready
@@ -190,8 +190,7 @@ class Race(AbstractProvider):
     def _one_race(self, ask: Ask, client: httpx.AsyncClient) -> _Race[Chunk]:
         """Set up the race for one request."""
         entrants, names, keys = [], _Names(), {}
-        for provider in self._ready():
-            asked = provider.model or ask.model or provider.default_model
+        for provider, asked in self._ready(ask.model):
             key = provider._called(asked)
             name = names.distinct(key)
             keys[name] = key
@@ -249,6 +248,19 @@ class Fallback(Race):
 
     def __init__(self, providers: Sequence[ProviderTypes], **settings: Any) -> None:
         super().__init__(providers, policy=fallback(), **settings)
+
+
+def _resolved(providers: Sequence[ProviderTypes], *, skip_unknown: bool) -> tuple[AbstractProvider, ...]:
+    resolved = []
+    for provider in providers:
+        try:
+            resolved.append(_providers.resolve(provider))
+        except UnknownProviderError:
+            if not skip_unknown or len(providers) == 1:
+                raise
+    if not resolved:
+        raise SetupError("none of the race's providers is known")
+    return tuple(resolved)
 
 
 class _Names:

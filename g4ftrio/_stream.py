@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from warnings import warn
 
+import anyio
+
 from g4ftrio._chunks import (
     OUTPUT,
     Chunk,
@@ -120,6 +122,11 @@ class Stream(ItemStream[Chunk]):
         """The same stream with only the text of it: for ``print``, or for a web framework's streaming response."""
         return TextStream(self)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing but this object keeps it open: it has to be closed by ``aclose()``."""
+        return self._release is None
+
     async def collect(self) -> Completion:
         """Read to the end, and give the whole answer, what was read before included."""
         while await self.pull():
@@ -142,8 +149,7 @@ class Stream(ItemStream[Chunk]):
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
-        self._so_far()
-        self._batch = []  # what was not taken is not given out any more
+        self._forget()
         await super().aclose()
 
     def __del__(self) -> None:
@@ -156,10 +162,16 @@ class Stream(ItemStream[Chunk]):
 
     def close_now(self) -> None:
         """Close the socket behind it at once, where there is one, without awaiting anything; for emergencies."""
+        self._forget()
         self._closed = True
         close_now = getattr(self._source, "close_now", None)
         if close_now is not None:
             close_now()
+
+    def _forget(self) -> None:
+        """What was not taken is not given out any more."""
+        self.note_pieces()
+        self._batch, self._items = [], []
 
     def _so_far(self) -> _Gathered:
         """Gather what the consumer has taken of the present batch; what is before it is gathered already."""
@@ -220,7 +232,12 @@ class RaceStream(Stream):
 
 
 class TextStream:
-    """The text of a stream and nothing else. Reading from it reads the stream itself."""
+    """The text of a stream and nothing else. Reading from it reads the stream itself.
+
+    Of a settled stream it closes the stream as soon as one of its reads is cancelled: whoever sends it to a browser is
+    cancelled when the browser goes away, and nobody else may be left to close it. To go on reading after a cancelled
+    read, read the stream.
+    """
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -229,8 +246,13 @@ class TextStream:
         return self
 
     async def __anext__(self) -> str:
-        while not isinstance(chunk := await self._stream.__anext__(), str):
-            pass
+        try:
+            while not isinstance(chunk := await self._stream.__anext__(), str):
+                pass
+        except anyio.get_cancelled_exc_class():
+            if self._stream.is_settled:
+                self._stream.close_now()
+            raise
         return chunk
 
     async def aclose(self) -> None:

@@ -156,6 +156,13 @@ class AbstractProvider:
         :raises SetupError: what is missing, and how to give it
         """
 
+    def which_model(self, asked: str) -> str:
+        """The model to ask for: the one asked for, else the default.
+
+        :raises SetupError: it needs one, and there is none
+        """
+        return asked or self.default_model
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 

@@ -33,7 +33,7 @@ from g4ftrio import (
     staggered,
 )
 from g4ftrio.base_provider import Ask, AsyncGeneratorProvider
-from g4ftrio.providers import Groq, OpenAI
+from g4ftrio.providers import Groq, OpenAI, OpenAICompatible
 from g4ftrio.testing import Scripted
 from tests import clocks
 
@@ -490,3 +490,21 @@ async def test_records_are_the_requests_own() -> None:
         assert isinstance(first.report.entrants[0], EntrantReport)
         assert first.report is not second.report
         assert second.text == ""
+
+
+async def test_a_missing_model_is_found_before_anybody_is_asked() -> None:
+    ready = scripted("ready", "a")
+    nameless = OpenAICompatible(api_base="http://127.0.0.1:1/v1")
+    with pytest.raises(SetupError, match="openai-compatible: which model"):
+        async with race([ready, nameless], "Why?"):
+            pass
+    assert ready.opened == 0
+    async with race([ready, nameless], "Why?", skip_unready=True) as stream:
+        assert stream.winner == "ready"
+
+
+async def test_an_unknown_provider_can_be_skipped_but_not_all_of_them() -> None:
+    async with race([scripted("ready", "a"), "no-such-service"], "Why?", skip_unready=True) as stream:
+        assert [entrant.name for entrant in stream.report.entrants] == ["ready"]
+    with pytest.raises(SetupError, match="no provider named 'no-such-service'"):
+        race(["no-such-service"], "Why?", skip_unready=True)

@@ -358,3 +358,16 @@ async def test_a_composition_gives_such_a_stream_by_its_generator(fleet: Fleet) 
     whole: Any = Race(entrants(fleet, "quick", "never"))
     async with aclosing(whole.create_async_generator("", QUESTION)) as stream:
         assert (await stream.collect()).text == ANSWER
+
+
+async def test_a_sender_that_is_cancelled_in_a_read_of_the_text_closes_the_provider_at_once(fleet: Fleet) -> None:
+    stream = await race(entrants(fleet, "quick"), QUESTION).settle()
+    text = stream.text_stream
+    assert await anext(text)
+    with anyio.move_on_after(0.0) as scope:
+        while True:
+            await anext(text)
+    assert scope.cancelled_caught
+    await fleet.quiet()
+    with pytest.raises(anyio.ClosedResourceError):
+        await anext(stream)

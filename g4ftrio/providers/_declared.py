@@ -119,6 +119,16 @@ class HttpProvider(AsyncGeneratorProvider):
                 reason = f"the key in {found} goes only to {home}, not to {_origin(address)}"
             raise MissingKeyError(self.name, self.key_variables, reason)
 
+    def which_model(self, asked: str) -> str:
+        """The model to ask for: the one asked for, else the default.
+
+        :raises SetupError: there is none
+        """
+        model = super().which_model(asked)
+        if not model:
+            raise SetupError(f"{self.label}: which model? Pass model=, or write the spec as {self.label}/MODEL.")
+        return model
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         answer = HttpAnswer(
             ask.client,
@@ -134,7 +144,7 @@ class HttpProvider(AsyncGeneratorProvider):
         key = await self._key()
         params = ask.params
         request = ChatRequest(
-            model=self._model(ask.model),
+            model=self.which_model(ask.model),
             messages=ask.messages if self.supports_system_message else fold_system(ask.messages),
             stream=params.get("stream", True) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
@@ -144,11 +154,6 @@ class HttpProvider(AsyncGeneratorProvider):
         body = msgspec.json.encode(self.dialect.encode(request))
         url = self._address() + self.dialect.path
         return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
-
-    def _model(self, asked: str) -> str:
-        if not asked:
-            raise SetupError(f"{self.label}: which model? Pass model=, or write the spec as {self.label}/MODEL.")
-        return asked
 
     def _fields(self, key: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         fields = {"Content-Type": "application/json", "Accept": "*/*"}
