@@ -13,6 +13,7 @@ from g4ftrio._chunks import OUTPUT, AudioResponse, Chunk, ImageResponse, ToolCal
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._framing import framer_for
 from g4ftrio._handoff import Pump
+from g4ftrio._loops import open_scopes
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._source import IteratorSource, Source
@@ -206,7 +207,12 @@ class GeneratorAnswer:
     async def _own(self) -> None:
         try:
             with self._reading:
-                await self._pump.run()
+                scopes = open_scopes()
+                try:
+                    await self._pump.run()
+                finally:
+                    if open_scopes() != scopes:  # what it holds open must be left before ``_reading`` is
+                        await self._close()
         finally:
             with CancelScope(shield=True, deadline=current_time() + self._grace):
                 await self._close()

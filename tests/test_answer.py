@@ -459,6 +459,32 @@ async def test_a_generator_is_closed_where_it_is_left() -> None:
     assert provider.closed
 
 
+class Scoped(AsyncGeneratorProvider):
+    """Holds a scope and a nursery open at ``yield``, which is a fault, and common."""
+
+    async def create_async_generator(self, model: str, messages: Any, **params: Any) -> AsyncIterator[Chunk]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 100)
+            with anyio.fail_after(50):
+                for text in "abc":
+                    yield text
+                    await anyio.sleep(1)
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3])
+async def test_a_generator_that_holds_scopes_open_may_be_left_at_any_chunk(chunks: int) -> None:
+    async with Scoped().stream("Hello?") as stream:
+        assert [await anext(stream) for _ in range(chunks)] == list("abc")[:chunks]
+        await clocks.settle()
+    with anyio.move_on_after(1.5) as scope:
+        async with Scoped().stream("Hello?") as stream:
+            async for _ in stream:
+                pass
+    assert scope.cancelled_caught
+    assert (await Scoped().complete("Hello?")).text == "abc"
+
+
 async def test_a_generator_that_is_never_begun_is_never_run() -> None:
     answer = GeneratorAnswer(lambda: Written("a").create_async_generator("", []))
     async with answer:
