@@ -466,9 +466,9 @@ class Scoped(AsyncGeneratorProvider):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep, 100)
             with anyio.fail_after(50):
-                for text in "abc":
+                for text in model or "abc":
                     yield text
-                    await anyio.sleep(1)
+                    await anyio.sleep(0 if model else 1)
             tasks.cancel_scope.cancel()
 
 
@@ -483,6 +483,12 @@ async def test_a_generator_that_holds_scopes_open_may_be_left_at_any_chunk(chunk
                 pass
     assert scope.cancelled_caught
     assert (await Scoped().complete("Hello?")).text == "abc"
+
+
+async def test_a_generator_that_holds_scopes_open_may_be_left_while_it_waits_for_room() -> None:
+    async with Scoped().stream("Hello?", model="a" * 99) as stream:
+        assert await anext(stream) == "a"
+        await clocks.settle()
 
 
 async def test_a_generator_that_is_never_begun_is_never_run() -> None:
