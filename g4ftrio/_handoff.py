@@ -1,10 +1,10 @@
 """How a winner comes to its consumer: handed over where that is safe, pumped where it is not.
 
 An iterator may be read by another task than the one that opened it only if it left nothing of that task open: no cancel
-scope, no nursery, no context variable that it would reset later. Handing it over costs the consumer 0.2 µs an item,
-while any channel between two tasks costs 5 to 15 (`benchmarks/bench_handoff.py`). So a source that claims to be safe
+scope, no nursery, no context variable that it would reset later. Handing it over costs the consumer 0.5 µs an item,
+while a channel between two tasks costs 8 to 25 (`benchmarks/README.md`). So a source that claims to be safe
 is handed over, and the claim is checked by comparing ``affinity()`` before its first read and after its last. All
-others are pumped: their owner reads them into a slot that the consumer empties as a whole, which costs 1 to 2 µs.
+others are pumped: their owner reads them into a slot that the consumer empties as a whole, which costs 2 to 9 µs.
 """
 
 from __future__ import annotations
