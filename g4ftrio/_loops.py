@@ -50,7 +50,7 @@ def cancellation() -> Callable[[], bool]:
     """
     try:
         return _trio_cancellation() if in_trio() else _asyncio_cancellation()
-    except AttributeError:
+    except (AttributeError, ImportError, TypeError):
         return _unknown
 
 
