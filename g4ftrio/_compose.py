@@ -187,10 +187,12 @@ class Race(AbstractProvider):
             raise first_error
         return ready
 
-    def _one_race(self, ask: Ask, client: httpx.AsyncClient) -> _Race[Chunk]:
+    def _one_race(
+        self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient
+    ) -> _Race[Chunk]:
         """Set up the race for one request."""
         entrants, names, keys = [], _Names(), {}
-        for provider, asked in self._ready(ask.model):
+        for provider, asked in ready:
             key = provider._called(asked)
             name = names.distinct(key)
             keys[name] = key
@@ -283,11 +285,12 @@ class _Course:
 
     def __init__(self, whole: Race, ask: Ask) -> None:
         whole._on_this_loop()
+        ready = whole._ready(ask.model)  # raises before there is a client to close
         self._own: httpx.AsyncClient | None = None
         client = ask.client or whole._shared
         if client is None:
             client = self._own = open_http_client(proxy=whole._proxy)
-        self.race = whole._one_race(ask, client)
+        self.race = whole._one_race(ready, ask, client)
 
     async def close(self) -> None:
         """Close the client where it is the race's own."""

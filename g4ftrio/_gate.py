@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from g4ftrio._chunks import OUTPUT, Chunk, Reasoning, Usage
+from g4ftrio._chunks import OUTPUT, Chunk, Reasoning
 from g4ftrio._cleaning import is_content
 from g4ftrio._errors import RejectedError
 from g4ftrio._report import EntrantReport
@@ -61,9 +61,7 @@ class ChunkGate:
         """Note what it costs, in case that this entrant does not win."""
         self._pieces += sum(isinstance(chunk, OUTPUT) for chunk in batch)
         self._record.wrote(self._pieces)
-        for chunk in batch:
-            if isinstance(chunk, Usage):
-                self._record.usage, self._record.usage_known = chunk, "exact"
+        self._record.note_usage(batch)
 
     def _keep(self, batch: list[Chunk]) -> None:
         self._kept += batch

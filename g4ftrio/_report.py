@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from g4ftrio._chunks import Usage
+from g4ftrio._chunks import Chunk, Usage
 from g4ftrio._errors import describe
 
 __all__ = ("EntrantReport", "Outcome", "RaceReport")
@@ -48,6 +48,12 @@ class EntrantReport(Struct, kw_only=True):
         """Note the time of an event the first time that it happens; ``event`` is one of the ``*_at`` above."""
         if getattr(self, event) is None:
             setattr(self, event, self.clock())
+
+    def note_usage(self, chunks: Iterable[Chunk]) -> None:
+        """Note what the service says of its tokens, where it is among these chunks."""
+        for chunk in chunks:
+            if isinstance(chunk, Usage):
+                self.usage, self.usage_known = chunk, "exact"
 
     def wrote(self, pieces: int) -> None:
         """Note that the model wrote so many pieces, where the service does not say how many tokens they were."""

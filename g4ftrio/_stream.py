@@ -94,7 +94,7 @@ class Stream(ItemStream[Chunk]):
         self._parse = parse
         self._gathered = _Gathered()
         self._batch: list[Chunk] = first or []
-        self._note_usage(self._batch)
+        record.note_usage(self._batch)
         super().__init__(source, first, release)
 
     @property
@@ -185,12 +185,7 @@ class Stream(ItemStream[Chunk]):
         self._batch = batch
         self._record.chunks += len(batch)
         if type(batch[-1]) is not str:
-            self._note_usage(batch)
-
-    def _note_usage(self, batch: list[Chunk]) -> None:
-        for chunk in batch:
-            if isinstance(chunk, Usage):
-                self._record.usage, self._record.usage_known = chunk, "exact"
+            self._record.note_usage(batch)
 
     async def _let_go(self) -> None:
         self.note_pieces()

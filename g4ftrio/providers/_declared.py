@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from inspect import isawaitable
 from os import environ
@@ -87,7 +87,7 @@ class HttpProvider(AsyncGeneratorProvider):
         call = Call(method="GET", url=self._address() + self.dialect.models_path, headers=self._fields(key))
         timeout = self._timeout.over(_LIST_TIMEOUT)
         try:
-            async with self._open_client() if self._client is None else _Lent(self._client) as client:
+            async with self._open_client() if self._client is None else nullcontext(self._client) as client:
                 with anyio.move_on_after(timeout.total):
                     return self.dialect.read_models(await self._fetch(client, call, timeout, record, key))
         except ProviderError as error:
@@ -195,19 +195,6 @@ class HttpProvider(AsyncGeneratorProvider):
         if _origin(self._address()) != _origin(self._home()) or _is_loopback(self._address()):
             return ""
         return next((value for name in self.key_variables if (value := environ.get(name))), "")
-
-
-class _Lent:
-    """Somebody else's client: it is not closed here."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    async def __aenter__(self) -> Any:
-        return self._client
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        return None
 
 
 def _origin(address: str) -> str:
