@@ -151,7 +151,16 @@ class Race(AbstractProvider):
 
     def check_ready(self) -> None:
         """See that every entrant is ready, or with ``skip_unready`` at least one."""
-        self._ready(self.model)
+        self._ready(None)
+
+    def which_model(self, asked: str) -> str:
+        """The model for the entrants that name none.
+
+        :raises SetupError: an entrant needs one, and there is none
+        """
+        model = super().which_model(asked)
+        self._ready(model)
+        return model
 
     async def __aenter__(self) -> Self:
         self._loop = anyio.lowlevel.current_token()
@@ -172,13 +181,14 @@ class Race(AbstractProvider):
     def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {**self._defaults, **params}  # a None is for the entrants, to leave out a default of theirs
 
-    def _ready(self, model: str) -> list[tuple[AbstractProvider, str]]:
-        """The entrants that can be asked, and the model that each will be asked for."""
+    def _ready(self, model: str | None) -> list[tuple[AbstractProvider, str]]:
+        """The entrants that can be asked, and the model that each will be asked for; None leaves the models open."""
         ready, first_error = [], None
         for entrant in self.entrants:
             try:
                 entrant.check_ready()
-                ready.append((entrant, entrant.which_model(entrant.model or model)))
+                asked = "" if model is None else entrant.which_model(entrant.model or model)
+                ready.append((entrant, asked))
             except SetupError as error:
                 if not self.skip_unready:
                     raise

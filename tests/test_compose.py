@@ -508,3 +508,13 @@ async def test_an_unknown_provider_can_be_skipped_but_not_all_of_them() -> None:
         assert [entrant.name for entrant in stream.report.entrants] == ["ready"]
     with pytest.raises(SetupError, match="no provider named 'no-such-service'"):
         race(["no-such-service"], "Why?", skip_unready=True)
+
+
+async def test_a_nested_race_gets_its_model_from_the_call() -> None:
+    nameless = OpenAICompatible(api_base="http://127.0.0.1:1/v1")
+    nested = Race([nameless, scripted("ready", "a")])
+    async with race([nested], "Why?", model="m") as stream:
+        assert stream.winner == "race/ready"
+    with pytest.raises(SetupError, match="which model"):
+        async with race([nested], "Why?"):
+            pass
