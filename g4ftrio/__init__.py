@@ -5,7 +5,8 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     cli/  simulator/  testing.py     what is built with the library
     _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
-    base_provider.py                 what a provider is
+    base_provider/                   what a provider is: the base classes, and every door to ask one
+    _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
     _answer.py  _stream.py  _gate.py one answer; what the consumer reads; what is clean enough to win
     _race.py  _policies.py           the race over anything that gives items; it knows nothing of chats
     transports/                      the only sockets
@@ -32,7 +33,7 @@ from g4ftrio._chunks import (
 from g4ftrio._cleaned import Cleaned
 from g4ftrio._cleaning import ChunkFilter, Marker, is_content, is_output, printable
 from g4ftrio._completion import Completion
-from g4ftrio._compose import Fallback, Race, race
+from g4ftrio._compose import Fallback, Race, race, race_sync
 from g4ftrio._errors import (
     AllFailed,
     APIConnectionError,
@@ -43,6 +44,7 @@ from g4ftrio._errors import (
     BadRequestError,
     ConflictError,
     Error,
+    EventLoopRunningError,
     InternalServerError,
     MessagesError,
     MissingAuthError,
@@ -59,6 +61,7 @@ from g4ftrio._errors import (
     SetupError,
     SpecError,
     TruncatedError,
+    UnknownModelError,
     UnknownProviderError,
     UnprocessableEntityError,
 )
@@ -68,6 +71,7 @@ from g4ftrio._policies import Policy, fallback, parallel, staggered
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._request import ChatParams
 from g4ftrio._stream import RaceStream, Stream
+from g4ftrio._sync import SyncStream
 from g4ftrio._timeouts import Timeout
 from g4ftrio.transports.http import open_http_client
 
@@ -90,6 +94,7 @@ __all__ = (
     "Conversation",
     "EntrantReport",
     "Error",
+    "EventLoopRunningError",
     "Failover",
     "Fallback",
     "FinishReason",
@@ -118,11 +123,13 @@ __all__ = (
     "SetupError",
     "SpecError",
     "Stream",
+    "SyncStream",
     "Timeout",
     "ToolCall",
     "ToolCallDelta",
     "ToolCalls",
     "TruncatedError",
+    "UnknownModelError",
     "UnknownProviderError",
     "UnprocessableEntityError",
     "Usage",
@@ -137,5 +144,6 @@ __all__ = (
     "printable",
     "race",
     "race_iterators",
+    "race_sync",
     "staggered",
 )

@@ -11,7 +11,7 @@ from anyio import CancelScope, current_time
 
 from g4ftrio._chunks import OUTPUT, AudioResponse, Chunk, ImageResponse, ToolCallDelta
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
-from g4ftrio._framing import framer_for
+from g4ftrio._generated import look_after
 from g4ftrio._handoff import Pump
 from g4ftrio._loops import open_scopes
 from g4ftrio._report import EntrantReport
@@ -125,7 +125,7 @@ class HttpAnswer:
             await http.checked(self._response, self._dialect.read_error, self._secrets)
         except ProviderError as error:
             raise self._signed(error) from error.__cause__
-        self._framer = framer_for(self._response.content_type)
+        self._framer = self._dialect.framer(self._response.content_type)
 
     async def _read(self) -> list[Chunk]:
         decoder = self._decoder
@@ -306,11 +306,12 @@ class Lazy:
         self._answer = answer
         self._check = check
         self._source: Any = None
+        self._is_looked_after = False
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to close."""
-        return self._source is not None
+        """Whether there is anything to close, and nobody else to do it."""
+        return self._source is not None and not self._is_looked_after
 
     async def pull(self) -> list[Chunk]:
         """Open it if it is not, and read."""
@@ -318,6 +319,7 @@ class Lazy:
             self._check()
             self._source = await self._answer.__aenter__()
             self._source.detach()
+            self._is_looked_after = look_after(self)
         batch: list[Chunk] = await self._source.pull()
         return batch
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Any
 
 from g4ftrio import providers as _providers
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import ChunkFilter
-from g4ftrio._report import EntrantReport
+from g4ftrio._filtered import FilteredAnswer
 from g4ftrio._source import Source
-from g4ftrio.base_provider import AbstractProvider, Ask
+from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
+from g4ftrio.base_provider._binding import on_class_too
 
 __all__ = ("Cleaned",)
 
 
-class Cleaned(AbstractProvider):
+class Cleaned(AnsweringProvider):
     """A provider whose answers go through a filter: advertisements, say, do not win a race.
 
     :param provider: an instance, a class, or a spec
@@ -42,9 +42,10 @@ class Cleaned(AbstractProvider):
         self._proxy = self._proxy or self._inner._proxy
         self._defaults = {**self._inner._defaults, **self._defaults}
         self._handoff = self._inner._handoff  # type: ignore[misc]  # per instance: it is as safe as what it cleans
-        self._detachable = self._inner._detachable  # type: ignore[misc]  # likewise
+        self._detachable = self._inner.detachable  # type: ignore[misc]  # likewise
 
-    async def list_models(self) -> list[str]:
+    @on_class_too
+    async def list_models(self, /) -> list[str]:
         """The models of the provider."""
         return await self._inner.list_models()
 
@@ -60,45 +61,4 @@ class Cleaned(AbstractProvider):
         return self._name or self._inner._called(model)
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
-        return _CleanedAnswer(self._inner._answer(ask), self._make_filter(), ask.record)
-
-
-class _CleanedAnswer:
-    """An answer that goes through a filter."""
-
-    def __init__(
-        self, answer: AbstractAsyncContextManager[Source[Chunk]], chunk_filter: ChunkFilter, record: EntrantReport
-    ) -> None:
-        self._answer = answer
-        self._filter = chunk_filter
-        self._record = record
-        self._source: Any = None
-        self._ended = False
-
-    async def __aenter__(self) -> Source[Chunk]:
-        self._source = await self._answer.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._answer.__aexit__(kind, error, traceback)
-
-    async def pull(self) -> list[Chunk]:
-        """Read until something comes through the filter; what it held back comes out at the end."""
-        while not self._ended:
-            batch = await self._source.pull()
-            self._ended = not batch
-            through = self._filter.feed(batch) if batch else self._filter.close()
-            self._record.filtered = self._filter.removed
-            if through:
-                return through
-        return []
-
-    async def aclose(self) -> None:
-        """Close the answer."""
-        await self._source.aclose()
-
-    def __getattr__(self, name: str) -> Any:
-        # detach, adopt and close_now, where the answer behind has them
-        return getattr(self._source, name)
+        return FilteredAnswer(self._inner._open(ask), self._make_filter(), ask.record)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
@@ -25,15 +25,17 @@ from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._request import ChatParams
 from g4ftrio._source import Source, use_async_with
 from g4ftrio._stream import RaceStream, Stream
+from g4ftrio._sync import Backend, SyncStream
 from g4ftrio._timeouts import TimeoutTypes
-from g4ftrio.base_provider import AbstractProvider, Ask, StreamContext
+from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask, StreamContext
+from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.providers import ProviderTypes
 from g4ftrio.transports.http import open_http_client
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ("Fallback", "Race", "RaceContext", "race")
+__all__ = ("Fallback", "Race", "RaceContext", "race", "race_sync")
 
 
 def race(
@@ -76,7 +78,32 @@ def race(
     return whole.stream(messages, model=model, system=system, timeout=timeout, http_client=http_client, **params)
 
 
-class Race(AbstractProvider):
+def race_sync(
+    providers: Sequence[ProviderTypes],
+    messages: str | Messages,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    policy: Policy | None = None,
+    clean: Clean = is_content,
+    timeout: TimeoutTypes = None,
+    grace: float = 1.0,
+    skip_unready: bool = False,
+    backend: Backend = "trio",
+    **params: Unpack[ChatParams],
+) -> SyncStream:
+    """Race from synchronous code: a plain ``with`` gives the stream, a plain ``for`` reads it.
+
+    Entering waits for the winner or raises. The parameters and errors are those of ``race``.
+
+    :param backend: the event loop to run it on, in a thread of its own: ``trio`` or ``asyncio``
+    :raises EventLoopRunningError: one runs here already; nothing was sent
+    """
+    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    return whole.stream_sync(messages, model=model, system=system, timeout=timeout, backend=backend, **params)
+
+
+class Race(AnsweringProvider):
     """Several providers as one: every request is a race among them.
 
     ``async with Race([...]) as llm`` is the long-lived form: it keeps one HTTP client for the entrants that have none,
@@ -91,8 +118,7 @@ class Race(AbstractProvider):
 
     label = "race"
 
-    _handoff: ClassVar[bool] = True
-    _free_params: ClassVar[bool] = False
+    _detachable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -121,8 +147,10 @@ class Race(AbstractProvider):
         """What reports and errors call it."""
         return self._name or self.label
 
+    @on_class_too
     def stream(
         self,
+        /,
         messages: str | Messages,
         *,
         model: str | None = None,
@@ -132,17 +160,10 @@ class Race(AbstractProvider):
         **params: Unpack[ChatParams],
     ) -> RaceContext:
         """Race, and read the winner's answer as it comes; see ``race``."""
-        return RaceContext(self, self._ask(messages, model, system, timeout, http_client, dict(params)))
+        return self._context(self._ask(messages, model, system, timeout, http_client, dict(params)))
 
-    def create_async_generator(
-        self, model: str, messages: str | Messages, stream: bool = True, **params: Any
-    ) -> AsyncIterator[Chunk]:
-        """Give the winner's chunks; the race begins at the first read, by ``settle()``. Close it with ``aclose()``."""
-        timeout, client = params.pop("timeout", None), params.pop("http_client", None)
-        ask = self._ask(messages, model, None, timeout, client, {**params, "stream": stream})
-        return Stream(Lazy(_Settling(RaceContext(self, ask))), ask.record)
-
-    async def list_models(self) -> list[str]:
+    @on_class_too
+    async def list_models(self, /) -> list[str]:
         """The models of all entrants, without doubles."""
         found: dict[str, None] = {}
         for entrant in self.entrants:
@@ -178,8 +199,8 @@ class Race(AbstractProvider):
     def _called(self, model: str) -> str:  # noqa: ARG002  # a race is not named after a model
         return self.name
 
-    def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._defaults, **params}  # a None is for the entrants, to leave out a default of theirs
+    def _context(self, ask: Ask) -> RaceContext:
+        return RaceContext(self, ask)
 
     def _ready(self, model: str | None) -> list[tuple[AbstractProvider, str]]:
         """The entrants that can be asked, and the model that each will be asked for; None leaves the models open."""
@@ -232,10 +253,10 @@ class Race(AbstractProvider):
         )
         return Entrant(
             record,
-            partial(provider._answer, theirs),
+            partial(provider._open, theirs),
             ChunkGate(self.clean, record=record),
             handoff=provider._handoff,
-            detachable=provider._detachable,
+            detachable=provider.detachable,
             limit=timeout.first_chunk,
             late=partial(APITimeoutError, "first_chunk", timeout.first_chunk, provider=record.name),
         )
@@ -351,6 +372,10 @@ class RaceContext(StreamContext):
             if self._stream is not None:
                 self._stream.note_pieces()
             await self._course.close()
+
+    def unread(self) -> Stream:
+        """The winner's stream; the race begins at the first read, by ``settle()``."""
+        return Stream(Lazy(_Settling(self)), self._ask.record)
 
     async def settle(self) -> RaceStream:
         """Decide inside this one await: no scope and no task stays open behind the stream.

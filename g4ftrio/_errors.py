@@ -5,6 +5,8 @@ Error
 │   ├── UnknownProviderError        (LookupError)
 │   ├── SpecError                   (ValueError) not ``provider[/model][@base_url]``
 │   ├── MessagesError               (ValueError) messages that no service could read
+│   ├── EventLoopRunningError       (RuntimeError) a synchronous form was called inside an event loop
+│   ├── UnknownModelError           (ModelNotFoundError)
 │   └── MissingKeyError             (AuthenticationError)
 ├── ProviderError                   one provider failed: .provider .status .retry_after .request_id
 │   ├── APIStatusError              it answered with an error, by status or inside the stream
@@ -37,6 +39,7 @@ __all__ = (
     "BadRequestError",
     "ConflictError",
     "Error",
+    "EventLoopRunningError",
     "InternalServerError",
     "MessagesError",
     "MissingAuthError",
@@ -53,6 +56,7 @@ __all__ = (
     "SetupError",
     "SpecError",
     "TruncatedError",
+    "UnknownModelError",
     "UnknownProviderError",
     "UnprocessableEntityError",
     "describe",
@@ -94,6 +98,20 @@ class SpecError(SetupError, ValueError):
 
 class MessagesError(SetupError, ValueError):
     """Messages that no service could read: none at all, an empty prompt, a part of no known kind."""
+
+
+class EventLoopRunningError(SetupError, RuntimeError):
+    """A synchronous form was called inside a running event loop, which it would block; nothing was sent.
+
+    :param instead: the asynchronous line to write instead
+    """
+
+    def __init__(self, instead: str) -> None:
+        super().__init__(instead)
+        self.instead = instead
+
+    def __str__(self) -> str:
+        return f"this would block the event loop that runs here: write `{self.instead}` instead"
 
 
 class ProviderError(Error):
@@ -200,6 +218,26 @@ class ModelNotFoundError(NotFoundError):
     """The provider does not have that model."""
 
     what = "no such model"
+
+
+class UnknownModelError(ModelNotFoundError, SetupError):
+    """The provider's models are known, and this is none of them; nothing was sent.
+
+    :param model: the name that was asked for
+    :param known: the names of the models and of their aliases
+    """
+
+    def __init__(self, model: str, known: Iterable[str], *, provider: str | None = None) -> None:
+        super().__init__(provider=provider)
+        self.model = model
+        self.known = tuple(known)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model, self.known), self.__dict__
+
+    def __str__(self) -> str:
+        text = f"no such model: {self.model!r}. It has {', '.join(self.known)}."
+        return f"{self.provider}: {text}" if self.provider else text
 
 
 class ConflictError(APIStatusError):

@@ -8,16 +8,44 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-__all__ = ("cancellation", "clock", "in_trio", "open_scopes")
+__all__ = ("cancellation", "clock", "from_any_thread", "in_trio", "open_scopes", "running")
 
 
 def in_trio() -> bool:
     """Whether trio runs here; else it is asyncio."""
     trio = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()
+
+
+def running() -> bool:
+    """Whether an event loop runs in this thread: by trio's and asyncio's own word, true in worker threads too."""
+    if in_trio():
+        return True
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def from_any_thread() -> Callable[[Callable[[], object]], None]:
+    """A function by which any thread has the running loop call something soon; a loop that is gone does nothing."""
+    post: Callable[[Callable[[], object]], object]
+    if in_trio():
+        import trio
+
+        post = trio.lowlevel.current_trio_token().run_sync_soon
+    else:
+        import asyncio
+
+        post = asyncio.get_running_loop().call_soon_threadsafe
+
+    def call_soon(call: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # trio's RunFinishedError is one, and asyncio's "Event loop is closed"
+            post(call)
+
+    return call_soon
 
 
 def clock() -> Callable[[], float]:

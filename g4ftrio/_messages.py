@@ -12,9 +12,22 @@ from typing import Any, TypeAlias
 
 from g4ftrio._errors import MessagesError
 
-__all__ = ("Messages", "audio", "file", "fold_system", "image", "normalize")
+__all__ = (
+    "MediaItem",
+    "Messages",
+    "attach",
+    "audio",
+    "file",
+    "fold_system",
+    "image",
+    "image_type",
+    "normalize",
+    "plain_text",
+)
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
+MediaSource: TypeAlias = str | os.PathLike[str] | bytes  # a URL, a path, or what is in the file
+MediaItem: TypeAlias = MediaSource | tuple[MediaSource, str | None]  # a source, or a source and a file name
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _SYSTEM = ("system", "developer")
@@ -42,6 +55,8 @@ _SOUNDS = (
     (b"fLaC", "flac"),
     (b"OggS", "ogg"),
 )
+_IMAGE_URLS = ("https://", "http://", "data:image/")
+_SOUND_NAMES = frozenset({"aac", "flac", "m4a", "mp3", "ogg", "opus", "wav"})
 
 
 def normalize(messages: str | Messages, system: str | None = None) -> list[dict[str, Any]]:
@@ -76,6 +91,37 @@ def fold_system(messages: Messages) -> list[dict[str, Any]]:
     return [{"role": "user", "content": said}, *others]
 
 
+def plain_text(message: Mapping[str, Any]) -> str:
+    """Give the text of a message, for services that take nothing else.
+
+    :raises MessagesError: it holds something else, which would be lost
+    """
+    content = message["content"]
+    held = [part["type"] for part in content if part["type"] != "text"] if isinstance(content, list) else []
+    held += [key for key in _INSTEAD_OF_CONTENT if message.get(key)]
+    if held:
+        raise MessagesError(f"this service takes text only, and a message holds {held[0]!r}: leave it out")
+    return _text(content)
+
+
+def attach(messages: Sequence[dict[str, Any]], media: Sequence[MediaItem]) -> list[dict[str, Any]]:
+    """Put pictures, sounds and other files behind the text of the last user message, or into one of their own.
+
+    :param messages: as ``normalize`` gives them; they are not changed
+    :param media: what to attach: an image's URL, a ``data:`` URL, a path or bytes; with a file name where it matters
+    :raises MessagesError: there is no such file, or it is of no form that services read
+    """
+    attached = [dict(message) for message in messages]
+    parts = [_media_part(f"media[{number}]", item) for number, item in enumerate(media)]
+    if not parts:
+        return attached
+    for message in reversed(attached):
+        if message["role"] == "user":
+            message["content"] = [*_parts(message["content"]), *parts]
+            return attached
+    return [*attached, {"role": "user", "content": parts}]
+
+
 def image(source: str | os.PathLike[str] | bytes, *, detail: str | None = None) -> dict[str, Any]:
     """Make a content part of an image.
 
@@ -83,10 +129,11 @@ def image(source: str | os.PathLike[str] | bytes, *, detail: str | None = None) 
     :param detail: ``low``, ``high`` or ``auto``, for services that know it
     :raises MessagesError: there is no such file, or it is not such an image
     """
-    if isinstance(source, str) and source.startswith(("https://", "http://", "data:image/")):
+    if isinstance(source, str) and source.startswith(_IMAGE_URLS):
         url = source
     else:
-        url = _data_url(_bytes(source), _image_type(source))
+        what = "these bytes are" if isinstance(source, bytes) else f"the file {_shown(source)} is"
+        url = _image_url(_bytes(source), what)
     return {"type": "image_url", "image_url": {"url": url} | ({"detail": detail} if detail else {})}
 
 
@@ -119,6 +166,13 @@ def file(
     name = filename or (("file.pdf" if pdf else "file") if isinstance(source, bytes) else Path(source).name)
     url = _data_url(data, mime or ("application/pdf" if pdf else _guessed_type(name)))
     return {"type": "file", "file": {"filename": name, "file_data": url}}
+
+
+def image_type(data: bytes) -> str:
+    """Tell an image's media type by its first 12 bytes; empty where it is none that services read."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _IMAGES if data.startswith(magic)), "")
 
 
 def _listed(messages: Any) -> Sequence[Any]:
@@ -196,6 +250,57 @@ def _before(said: str, content: str | list[dict[str, Any]]) -> str | list[dict[s
     return f"{said}\n\n{content}"
 
 
+def _parts(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if isinstance(content, list):
+        return content
+    return [{"type": "text", "text": content}] if content else []
+
+
+def _media_part(where: str, item: Any) -> dict[str, Any]:
+    match item:
+        case (source, str() | None as name):
+            pass
+        case source:
+            name = None
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if isinstance(source, bytes):
+        return _bytes_part(source, name or "")
+    if not isinstance(source, str | os.PathLike):
+        said = f"a URL, a path, bytes, or one of these with a file name, not {type(source).__name__}"
+        raise MessagesError(f"{where} must be {said}")
+    if isinstance(source, str) and source.startswith(_IMAGE_URLS):
+        return image(source)
+    if isinstance(source, str) and source.startswith("data:"):
+        return _inline_part(where, source, name)
+    return _bytes_part(_bytes(source), name or Path(source).name)
+
+
+def _bytes_part(data: bytes, name: str, mime: str = "") -> dict[str, Any]:
+    suffix = Path(name).suffix[1:].lower()
+    if sound := _sound_format(data) or (suffix if suffix in _SOUND_NAMES else ""):
+        return audio(data, format=sound)
+    if image_type(data) or _guessed_type(name).startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": _image_url(data, f"the file {_shown(name)} is")}}
+    return file(data, filename=name or None, mime=mime or None)
+
+
+def _inline_part(where: str, url: str, name: str | None) -> dict[str, Any]:
+    """Read a ``data:`` URL (RFC 2397) that holds no image."""
+    from binascii import a2b_base64
+    from mimetypes import guess_extension
+    from urllib.parse import unquote_to_bytes
+
+    head, _, written = url.removeprefix("data:").partition(",")
+    mime = head.partition(";")[0]
+    try:
+        data = a2b_base64(written) if head.endswith(";base64") else unquote_to_bytes(written)
+    except ValueError as error:
+        raise MessagesError(f"{where} is a data: URL that cannot be read: {error}") from None
+    extension = guess_extension(mime) or (f".{mime.rpartition('/')[2]}" if mime else "")  # audio/mp3 is not on record
+    return _bytes_part(data, name or f"file{extension}", mime)
+
+
 def _bytes(source: str | os.PathLike[str] | bytes) -> bytes:
     if isinstance(source, bytes):
         return source
@@ -206,15 +311,11 @@ def _bytes(source: str | os.PathLike[str] | bytes) -> bytes:
         raise MessagesError(f"the file {_shown(source)} cannot be read: {why}") from None
 
 
-def _image_type(source: str | os.PathLike[str] | bytes) -> str:
-    head = _bytes(source)[:12]
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        return "image/webp"
-    for magic, kind in _IMAGES:
-        if head.startswith(magic):
-            return kind
-    what = "these bytes are" if isinstance(source, bytes) else f"the file {_shown(source)} is"
-    raise MessagesError(f"{what} not an image that services read: PNG, JPEG, GIF or WebP")
+def _image_url(data: bytes, what: str) -> str:
+    kind = image_type(data)
+    if not kind:
+        raise MessagesError(f"{what} not an image that services read: PNG, JPEG, GIF or WebP")
+    return _data_url(data, kind)
 
 
 def _sound_format(data: bytes) -> str:

@@ -7,15 +7,11 @@ from typing import Any, Literal, TypedDict
 
 from msgspec import Struct, field
 
-__all__ = ("Call", "ChatParams", "ChatRequest", "check_params")
+__all__ = ("KNOWN", "Call", "ChatParams", "ChatRequest", "ModelParams", "check_params")
 
 
-class ChatParams(TypedDict, total=False):
-    """What every provider's ``stream`` and ``complete`` take beside the messages.
-
-    A name that is not here is a ``TypeError`` before anything is sent; what only one service knows goes into
-    ``extra_body``, which is laid over the request's body as it is.
-    """
+class ModelParams(TypedDict, total=False):
+    """What models are told beside the messages, in the words of the OpenAI chat API."""
 
     temperature: float
     top_p: float
@@ -34,9 +30,18 @@ class ChatParams(TypedDict, total=False):
     audio: Mapping[str, str]
     user: str
     conversation: Any
-    stream: bool
     extra_body: Mapping[str, Any]
     extra_headers: Mapping[str, str]
+
+
+class ChatParams(ModelParams, total=False):
+    """What every provider's ``stream`` and ``complete`` take beside the messages.
+
+    A name that is not here is a ``TypeError`` before anything is sent; what only one service knows goes into
+    ``extra_body``, which is laid over the request's body as it is.
+    """
+
+    stream: bool
 
 
 class ChatRequest(Struct, kw_only=True):
@@ -67,7 +72,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return f"<Call {self.method} {self.url.partition('?')[0]}>"
 
 
-_KNOWN = frozenset(ChatParams.__annotations__)
+KNOWN = frozenset({*ModelParams.__annotations__, *ChatParams.__annotations__})
 
 
 def check_params(given: Mapping[str, Any], also: frozenset[str] = frozenset()) -> None:
@@ -77,12 +82,12 @@ def check_params(given: Mapping[str, Any], also: frozenset[str] = frozenset()) -
     :param also: further names that this provider knows
     :raises TypeError: names the unknown one and the nearest known
     """
-    unknown = [name for name in given if name not in _KNOWN and name not in also]
+    unknown = [name for name in given if name not in KNOWN and name not in also]
     if not unknown:
         return
     from difflib import get_close_matches
 
     name = unknown[0]
-    near = get_close_matches(name, _KNOWN | also, n=1)
+    near = get_close_matches(name, KNOWN | also, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "what only one service knows goes into extra_body={...}."
     raise TypeError(f"unknown parameter {name!r}: {hint}")

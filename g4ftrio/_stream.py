@@ -25,10 +25,10 @@ from g4ftrio._errors import TruncatedError
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, Source
 
-__all__ = ("RaceStream", "Stream", "TextStream")
+__all__ = ("Gathered", "RaceStream", "Stream", "TextStream")
 
 
-class _Gathered:
+class Gathered:
     """What the chunks of an answer amount to. ``add`` looks at a chunk's class in a table, once for each chunk."""
 
     __slots__ = ("calls", "finish_reason", "others", "reasoning", "refusal", "texts", "usage")
@@ -43,11 +43,29 @@ class _Gathered:
         self.others: list[TypedChunk] = []
 
     def add(self, chunks: list[Chunk]) -> None:
+        """Add what was given out since."""
         for chunk in chunks:
             if isinstance(chunk, str):
                 self.texts.append(chunk)
             else:
                 self._add_typed(chunk)
+
+    def completion(self, stream: Stream) -> Completion:
+        """Give the whole answer of this stream."""
+        text = "".join(self.texts)
+        return Completion(
+            text=text,
+            provider=stream.provider,
+            model=stream.model,
+            reasoning="".join(self.reasoning),
+            refusal="".join(self.refusal),
+            tool_calls=self.calls,
+            usage=self.usage,
+            finish_reason=self.finish_reason,
+            others=tuple(self.others),
+            parsed=stream._parse(text) if stream._parse and not self.calls else None,
+            report=stream.report,
+        )
 
     def _add_typed(self, chunk: TypedChunk) -> None:
         match chunk:
@@ -92,7 +110,7 @@ class Stream(ItemStream[Chunk]):
         self.model = record.model
         self._record = record
         self._parse = parse
-        self._gathered = _Gathered()
+        self._gathered = Gathered()
         self._batch: list[Chunk] = first or []
         record.note_usage(self._batch)
         super().__init__(source, first, release)
@@ -131,21 +149,7 @@ class Stream(ItemStream[Chunk]):
         """Read to the end, and give the whole answer, what was read before included."""
         while await self.pull():
             pass
-        gathered = self._so_far()
-        text = "".join(gathered.texts)
-        return Completion(
-            text=text,
-            provider=self.provider,
-            model=self.model,
-            reasoning="".join(gathered.reasoning),
-            refusal="".join(gathered.refusal),
-            tool_calls=gathered.calls,
-            usage=gathered.usage,
-            finish_reason=gathered.finish_reason,
-            others=tuple(gathered.others),
-            parsed=self._parse(text) if self._parse and not gathered.calls else None,
-            report=self.report,
-        )
+        return self._so_far().completion(self)
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
@@ -173,7 +177,7 @@ class Stream(ItemStream[Chunk]):
         self.note_pieces()
         self._batch, self._items = [], []
 
-    def _so_far(self) -> _Gathered:
+    def _so_far(self) -> Gathered:
         """Gather what the consumer has taken of the present batch; what is before it is gathered already."""
         left = len(self._items)
         taken, self._batch = self._batch[: len(self._batch) - left], self._batch[len(self._batch) - left :]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from g4ftrio._errors import MessagesError
-from g4ftrio._messages import audio, file, fold_system, image, normalize
+from g4ftrio._messages import attach, audio, file, fold_system, image, image_type, normalize, plain_text
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 
@@ -194,3 +194,118 @@ def test_a_file_carries_its_name_and_type(tmp_path: Path) -> None:
         "file_data": url("text/x", b"?"),
     }
     assert normalize(user([file(pdf), audio(b"ID3")]))[0]["content"][0] == file(pdf)
+
+
+# Media beside the messages
+
+WAV = b"RIFF\x00\x00\x00\x00WAVEfmt "
+
+
+def attached(*media: Any) -> list[Any]:
+    """The parts that these media become."""
+    [message] = attach([], media)
+    assert message["role"] == "user"
+    parts: list[Any] = message["content"]
+    return parts
+
+
+def test_media_stand_behind_the_text_of_the_last_user_message_and_nothing_given_is_changed() -> None:
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b", "name": "Ann"},
+        {"role": "assistant", "content": "c"},
+    ]
+    before = copy.deepcopy(messages)
+    made = attach(messages, ["https://x/y.png", PNG])
+    parts = [{"type": "text", "text": "b"}, image("https://x/y.png"), image(PNG)]
+    assert made == [before[0], {"role": "user", "content": parts, "name": "Ann"}, before[2]]
+    assert messages == before
+    again = attach(made, [PNG])
+    assert again[1]["content"] == [*parts, image(PNG)]
+    assert made[1]["content"] == parts
+    assert normalize(again) == again
+
+
+def test_without_media_nothing_changes_and_without_a_user_message_there_is_one() -> None:
+    messages = [{"role": "system", "content": "a"}]
+    assert attach(messages, []) == messages
+    assert attach(messages, []) is not messages
+    assert attach(messages, [PNG]) == [*messages, {"role": "user", "content": [image(PNG)]}]
+    assert attach([{"role": "user", "content": ""}], [PNG]) == [{"role": "user", "content": [image(PNG)]}]
+
+
+def test_what_is_attached_becomes_a_part_by_its_bytes_or_its_name(tmp_path: Path) -> None:
+    picture, sound, table = tmp_path / "a.png", tmp_path / "b.m4a", tmp_path / "c.csv"
+    picture.write_bytes(PNG)
+    sound.write_bytes(b"?")
+    table.write_bytes(b"a,b")
+    assert attached(picture, str(sound), table) == [image(PNG), audio(b"?", format="m4a"), file(table)]
+    assert attached(PNG, WAV, b"%PDF-1.7", b"?") == [image(PNG), audio(WAV), file(b"%PDF-1.7"), file(b"?")]
+    assert attached(bytearray(PNG), memoryview(WAV)) == [image(PNG), audio(WAV)]
+
+
+def test_a_pair_gives_the_file_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "download"
+    path.write_bytes(b"a,b")
+    assert attached((b"a,b", "t.csv"), (path, "t.csv"), [b"a,b", "t.csv"]) == [file(b"a,b", filename="t.csv")] * 3
+    assert attached((path, None), (PNG, None)) == [file(path), image(PNG)]
+    assert attached((b"?", "song.MP3"), (WAV, "song.mp3")) == [audio(b"?", format="mp3"), audio(WAV, format="wav")]
+    assert attached((PNG, "a.txt"), ("https://x/y", "y.png")) == [image(PNG), image("https://x/y")]
+
+
+def test_a_data_url_is_read_where_it_is_no_image() -> None:
+    picture = "data:image/svg+xml;base64,AA=="
+    pdf = url("application/pdf", b"%PDF-1.7")
+    assert attached(picture, pdf) == [image(picture), file(b"%PDF-1.7")]
+    assert attached(url("audio/mpeg", b"?"), url("audio/wav", WAV)) == [audio(b"?", format="mp3"), audio(WAV)]
+    assert attached(url("audio/mp3", b"?")) == [audio(b"?", format="mp3")]
+    [part] = attached(("data:text/csv;charset=utf-8,a%2Cb", "t.csv"))
+    assert part == file(b"a,b", filename="t.csv", mime="text/csv")
+    [part] = attached("data:,hello")
+    assert part == file(b"hello")
+    with pytest.raises(MessagesError, match=r"media\[1\] is a data: URL that cannot be read"):
+        attached(PNG, "data:application/pdf;base64,AAA")
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        (3, r"media\[0\] must be a URL, a path, bytes, or one of these with a file name, not int"),
+        ((PNG, 3), r"media\[0\] must be .*, not tuple"),
+        ((PNG, "a", "b"), r"not tuple"),
+        ((None, "a"), r"not NoneType"),
+        ("missing.pdf", r"the file 'missing.pdf' cannot be read: No such file"),
+        ((b"BM", "a.bmp"), r"the file 'a.bmp' is not an image that services read: PNG, JPEG, GIF or WebP"),
+    ],
+)
+def test_what_cannot_be_attached_is_refused_in_words(item: Any, why: str) -> None:
+    with pytest.raises(MessagesError, match=why):
+        attach([{"role": "user", "content": "a"}], [item])
+
+
+def test_an_image_is_told_from_its_first_twelve_bytes() -> None:
+    assert image_type(PNG[:12]) == "image/png"
+    assert image_type(b"RIFF\0\0\0\0WEBP") == "image/webp"
+    assert image_type(WAV) == image_type(b"") == ""
+
+
+# Text alone
+
+
+def test_the_text_of_a_message_is_its_text_parts_line_by_line() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert plain_text({"role": "user", "content": parts}) == "a\nb"
+    assert plain_text({"role": "user", "content": "a"}) == "a"
+
+
+@pytest.mark.parametrize(
+    ("message", "held"),
+    [
+        ({"role": "user", "content": [{"type": "text", "text": "a"}, file(b"?")]}, "file"),
+        ({"role": "assistant", "content": "a", "audio": {"id": "x"}}, "audio"),
+        ({"role": "assistant", "content": None, "tool_calls": [{}]}, "tool_calls"),
+    ],
+)
+def test_a_message_of_more_than_text_has_no_plain_text(message: dict[str, Any], held: str) -> None:
+    with pytest.raises(MessagesError, match=f"this service takes text only, and a message holds '{held}'"):
+        plain_text(message)

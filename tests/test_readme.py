@@ -39,6 +39,7 @@ def environment() -> Iterator[dict[str, str]]:
     services = [
         Service("openai", models=("gpt-5-mini",), first_token=0.05, tokens=12),
         Service("groq", models=("llama-3.3-70b-versatile",), first_token=0.1, tokens=12),
+        Service("jmuz", models=("gpt-4o",), first_token=0.05, tokens=12),
         Service("ollama", models=("llama3.2",), first_token=0.15, tokens=12),
     ]
     with run_in_thread(services) as fleet:
@@ -46,6 +47,7 @@ def environment() -> Iterator[dict[str, str]]:
             **os.environ,
             "OPENAI_BASE_URL": fleet["openai"].api_base,
             "GROQ_BASE_URL": fleet["groq"].api_base,
+            "JMUZ_BASE_URL": fleet["jmuz"].api_base,
             "OLLAMA_HOST": fleet["ollama"].api_base.removesuffix("/v1"),
             "PYTHONWARNINGS": "error",
         }

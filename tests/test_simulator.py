@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import zlib
+from base64 import b64decode
 from collections.abc import AsyncIterator
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -12,6 +16,24 @@ import anyio
 import httpx
 import pytest
 
+from g4ftrio import (
+    APIResponseValidationError,
+    Completion,
+    EntrantReport,
+    ImageResponse,
+    InternalServerError,
+    RateLimitError,
+    Stream,
+    Timeout,
+    TruncatedError,
+    Usage,
+    open_http_client,
+)
+from g4ftrio._answer import HttpAnswer
+from g4ftrio._request import Call, ChatRequest
+from g4ftrio.dialects._base import Dialect
+from g4ftrio.dialects.openai_images import OpenAIImages
+from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.simulator import (
     DEMO,
     FAULTS,
@@ -29,6 +51,7 @@ from g4ftrio.simulator import (
 )
 from g4ftrio.simulator._http1 import BODY_LIMIT, HEAD_LIMIT, Request, RequestReader
 from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._picture import draw
 from g4ftrio.simulator._plan import Step, plan
 from g4ftrio.simulator._schema import sample
 from g4ftrio.simulator._text import made_up, split_tokens, topics
@@ -252,6 +275,271 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     assert answer.count(b"HTTP/1.1 ") == 2
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"HTTP/1.1 404 Not Found\r\n" in answer
+
+
+# The raw-text wire
+
+
+def raw_text(**settings: Any) -> list[Service]:
+    return one(dialect="openchat", **settings)
+
+
+def said(model: str = "one") -> dict[str, Any]:
+    """A body of the raw-text wire, as the contract writes it."""
+    settings = {"id": model, "name": "One", "maxLength": 24576, "tokenLimit": 8192}
+    messages = [{"role": "user", "content": QUESTION}]
+    return {"model": settings, "messages": messages, "key": "", "prompt": "", "temperature": 0.5}
+
+
+async def read_through(dialect: Dialect, running: Running, prompt: str = QUESTION, **params: Any) -> Completion:
+    """Ask with our own half of a wire, and read to the end."""
+
+    async def prepare() -> tuple[Call, tuple[str, ...]]:
+        messages = [{"role": "user", "content": prompt}]
+        body = dialect.encode(ChatRequest(model=running.service.models[0], messages=messages, params=params))
+        url = running.api_base + dialect.path
+        headers = {"content-type": "application/json"}
+        return Call(method="POST", url=url, headers=headers, body=json.dumps(body).encode()), ()
+
+    record = EntrantReport(name="one", model="one")
+    async with open_http_client() as client:
+        answer = HttpAnswer(client, prepare, dialect, timeout=Timeout(), record=record)
+        async with answer as source, Stream(source, record) as stream:
+            completion: Completion = await stream.collect()
+    return completion
+
+
+async def test_a_raw_text_answer_is_its_text(client: httpx.AsyncClient) -> None:
+    async with serve(raw_text(text="Hello there, né.", reasoning=2)) as fleet:
+        running = fleet["one"]
+        answer = await client.post(f"{running.api_base}/api/chat", json=said())
+        whole = await read_through(OpenChat(), running)
+
+    assert running.spec == f"openchat/one@{running.api_base}"
+    assert running.api_base.count("/") == 2
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert answer.content == "Hello there, né.".encode()
+    assert (whole.text, whole.finish_reason, whole.usage) == ("Hello there, né.", None, None)
+    assert [(exchange.outcome, exchange.tokens_sent) for exchange in running.log] == [("complete", 3)] * 2
+    assert running.log[1].body == said() | {
+        "model": {"id": "one", "name": "OpenChat 3.6 (latest)", "maxLength": 24576, "tokenLimit": 8192}
+    }
+
+
+async def test_a_token_limit_cuts_raw_text() -> None:
+    async with serve(raw_text()) as fleet:
+        whole = await read_through(OpenChat(), fleet["one"], max_tokens=5)
+
+    assert len(whole.text.split()) == 5
+
+
+async def test_raw_text_faults_are_read_as_what_they_are() -> None:
+    faults: list[str | Fault] = ["rate_limit", "error", "html", "reset", Fault("cut", after=3), "error_in_stream"]
+    names = [fault.name if isinstance(fault, Fault) else fault for fault in faults]
+    pairs = zip(names, faults, strict=True)
+    services = [Service(name, dialect="openchat", fault=fault, text="a b c d e f g") for name, fault in pairs]
+    async with serve(services) as fleet:
+        with pytest.raises(RateLimitError, match="slow down") as limited:
+            await read_through(OpenChat(), fleet["rate_limit"])
+        with pytest.raises(InternalServerError, match="The simulated service failed"):
+            await read_through(OpenChat(), fleet["error"])
+        with pytest.raises(APIResponseValidationError, match=r"a web page .*: 'Just a moment\.\.\.'"):
+            await read_through(OpenChat(), fleet["html"])
+        with pytest.raises(TruncatedError):
+            await read_through(OpenChat(), fleet["reset"])
+        with pytest.raises(TruncatedError) as cut:
+            await read_through(OpenChat(), fleet["cut"])
+        error = await read_through(OpenChat(), fleet["error_in_stream"])
+
+    assert limited.value.retry_after == 1
+    assert cut.value.text == "a b c"
+    assert json.loads(error.text)["error"]["code"] == "internal_error"  # this wire has no other way to say it
+    assert all(running.log[0].outcome == "fault" for running in fleet.values())
+
+
+async def test_raw_text_stalls_until_the_client_goes() -> None:
+    async with serve(raw_text(fault=Fault("stall_mid", after=2), text="a b c")) as fleet:
+        async with await anyio.connect_tcp("127.0.0.1", port_of(fleet["one"])) as stream:
+            await stream.send(post(said(), b"/api/chat"))
+            got = b""
+            while not got.endswith(b"1\r\na\r\n2\r\n b\r\n"):
+                got += await stream.receive()
+        await fleet.quiet()
+        assert fleet["one"].log[0].outcome == "client_gone"
+
+
+def raw_text_steps(fault: str | Fault, most: int = 100) -> list[Step]:
+    request = Request("POST", "/api/chat", body=json.dumps(said()).encode())
+    steps = plan(
+        Service("one", dialect="openchat", fault=fault, first_token=1, text="a b"), request, 0, created=0
+    ).steps
+    return list(islice(steps, most))
+
+
+def test_every_fault_has_a_form_as_raw_text() -> None:
+    for name in FAULTS:
+        steps = raw_text_steps(name)
+        assert steps, name
+        assert all(step.data or step.wait or step.ending for step in steps), name
+    assert [(step.wait, step.data) for step in raw_text_steps("keepalive", 4)][1:] == [(0.25, b"1\r\n \r\n")] * 3
+    assert b"I cannot" in b"".join(step.data.split(b"\r\n")[1] for step in raw_text_steps("refusal")[1:3])
+
+
+def test_thinking_is_not_told_as_raw_text_but_takes_its_time() -> None:
+    request = Request("POST", "/api/chat", body=json.dumps(said()).encode())
+    service = Service("one", dialect="openchat", first_token=1, gap=0.5, reasoning=3, text="a b")
+    steps = list(plan(service, request, 0, created=0).steps)
+
+    assert [(step.tokens, step.data) for step in steps if step.tokens] == [(1, b"1\r\na\r\n"), (1, b"2\r\n b\r\n")]
+    first = next(number for number, step in enumerate(steps) if step.tokens)
+    assert sum(step.wait for step in steps[: first + 1]) == 2.5
+    assert sum(step.wait for step in steps) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"messages": []}, "Expected `array` of length >= 1 - at `$.messages`"),
+        ({"messages": [{"role": "system", "content": "a"}]}, "Invalid enum value 'system' - at `$.messages[0].role`"),
+        ({"messages": [{"role": "user", "content": []}]}, "Expected `str`, got `array` - at `$.messages[0].content`"),
+        ({"temperature": 1.5}, "Expected `float` <= 1.0 - at `$.temperature`"),
+        ({"prompt": None}, "Expected `str`, got `null` - at `$.prompt`"),
+        ({"model": {"id": "one", "name": "One", "maxLength": 1}}, "missing required field `tokenLimit` - at `$.model`"),
+    ],
+)
+async def test_a_wrong_raw_text_body_is_400_and_says_what_is_wrong(
+    client: httpx.AsyncClient, wrong: dict[str, Any], message: str
+) -> None:
+    async with serve(raw_text()) as fleet:
+        answer = await client.post(f"{fleet['one'].api_base}/api/chat", json=said() | wrong)
+
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+
+
+async def test_the_raw_text_wire_has_one_address_and_asks_for_the_key_like_others(client: httpx.AsyncClient) -> None:
+    async with serve(raw_text(key="sesame")) as fleet:
+        base = fleet["one"].api_base
+        statuses = [(await client.get(base + path)).status_code for path in ("", "/", "/models", "/v1/models")]
+        wrong = await client.get(f"{base}/api/chat")
+        locked = await client.post(f"{base}/api/chat", json=said())
+        headers = {"Authorization": "Bearer sesame"}
+        other = await client.post(f"{base}/api/chat", json=said("other"), headers=headers)
+        right = await client.post(f"{base}/api/chat", json=said(), headers=headers)
+
+    assert statuses == [404] * 4
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert [answer.status_code for answer in (locked, other, right)] == [401, 404, 200]
+
+
+# Pictures
+
+
+async def drawn(client: httpx.AsyncClient, running: Running, **body: Any) -> httpx.Response:
+    wish = {"model": running.service.models[0], "prompt": "A fox in Paris", **body}
+    return await client.post(f"{running.api_base}/images/generations", json=wish)
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    """Read a PNG as a viewer does, checksums and all; gives its width and height."""
+    assert picture[:8] == b"\x89PNG\r\n\x1a\n"
+    parts: dict[bytes, bytes] = {}
+    at = 8
+    while at < len(picture):
+        (length,) = struct.unpack_from(">I", picture, at)
+        kind, data = picture[at + 4 : at + 8], picture[at + 8 : at + 8 + length]
+        assert struct.unpack_from(">I", picture, at + 8 + length) == (zlib.crc32(kind + data),)
+        parts[kind] = data
+        at += 12 + length
+    assert list(parts) == [b"IHDR", b"PLTE", b"IDAT", b"IEND"]
+    width, height, depth, colours = struct.unpack(">2I2B3x", parts[b"IHDR"])
+    assert (depth, colours) == (1, 3)
+    assert len(zlib.decompress(parts[b"IDAT"])) == height * (1 + (width + 7) // 8)
+    return width, height
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (8, 3), (9, 2), (128, 1), (129, 1), (1024, 768)])
+def test_a_picture_is_a_png_of_its_size(width: int, height: int) -> None:
+    assert size_of(draw(Random(1), width, height)) == (width, height)
+    assert draw(Random(1), width, height) == draw(Random(1), width, height) != draw(Random(2), width, height)
+
+
+async def test_pictures_come_as_base64_or_as_urls(client: httpx.AsyncClient) -> None:
+    async with serve(one()) as fleet:
+        bare = await drawn(client, fleet["one"])
+        two = await drawn(client, fleet["one"], n=2, size="32x16", response_format="url")
+
+    [picture] = bare.json()["data"]
+    assert bare.headers["content-type"] == "application/json"
+    assert size_of(b64decode(picture["b64_json"])) == (64, 64)
+    assert picture["revised_prompt"] == "Stripes, and no fox Paris"
+    assert bare.json()["usage"] == {
+        "input_tokens": 4,
+        "output_tokens": 1,
+        "total_tokens": 5,
+        "input_tokens_details": {"text_tokens": 4, "image_tokens": 0},
+    }
+    first, second = (each["url"] for each in two.json()["data"])
+    assert first != second
+    for url in (first, second):
+        assert size_of(b64decode(url.removeprefix("data:image/png;base64,"))) == (32, 16)
+    assert [(each.path, each.outcome, each.tokens_sent) for each in fleet["one"].log] == [
+        ("/v1/images/generations", "complete", 1)
+    ] * 2
+
+
+async def test_pictures_are_read_by_our_own_half_of_the_wire() -> None:
+    async with serve([*one(), Service("late", fault="rate_limit"), Service("torn", fault="cut")]) as fleet:
+        whole = await read_through(OpenAIImages(), fleet["one"], "A fox", n=2, width=16, height=8)
+        with pytest.raises(RateLimitError):
+            await read_through(OpenAIImages(), fleet["late"])
+        with pytest.raises(TruncatedError):
+            await read_through(OpenAIImages(), fleet["torn"])
+
+    [pictures] = whole.others
+    assert isinstance(pictures, ImageResponse)
+    assert len(pictures.images) == 2
+    assert all(url.startswith("data:image/png;base64,") for url in pictures.images)
+    assert pictures.alt == "Stripes, and no fox"
+    assert whole.usage == Usage(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompt": ""}, "length >= 1 - at `$.prompt`"),
+        ({"n": 11}, "Expected `int` <= 10 - at `$.n`"),
+        ({"size": "0x64"}, "matching regex"),
+        ({"size": "4097x1"}, "size is 4096x4096 at most"),
+        ({"response_format": "png"}, "Invalid enum value 'png' - at `$.response_format`"),
+        ({"stream": True}, "at `$.stream`"),
+        ({"model": None}, "Expected `str`, got `null` - at `$.model`"),
+    ],
+)
+async def test_a_wrong_wish_for_pictures_is_400(client: httpx.AsyncClient, wrong: dict[str, Any], message: str) -> None:
+    async with serve(one()) as fleet:
+        answer = await drawn(client, fleet["one"], **wrong)
+        other = await drawn(client, fleet["one"], model="other")
+
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]["message"]
+    assert other.json()["error"]["code"] == "model_not_found"
+
+
+def test_every_fault_has_a_form_as_pictures() -> None:
+    request = Request("POST", "/v1/images/generations", body=b'{"model": "one", "prompt": "A fox"}')
+
+    def body_of(fault: str | None) -> bytes:
+        steps = plan(Service("one", fault=fault), request, 0, created=0).steps
+        return b"".join(step.data for step in islice(steps, 20)).partition(b"\r\n\r\n")[2]
+
+    assert json.loads(body_of("empty"))["data"] == json.loads(body_of("refusal"))["data"] == []
+    assert json.loads(body_of("error_in_stream"))["error"]["code"] == "internal_error"
+    assert body_of("stall") == body_of("keepalive") == b""
+    assert b"Just a moment" in body_of("html")
+    for name in FAULTS.keys() - {"advertising", "truncated", "no_done", "slow_head"}:  # a picture has no such
+        assert body_of(name) != body_of(None), name
 
 
 # Time and chance
@@ -694,9 +982,9 @@ def port_of(running: Running) -> int:
     return int(running.api_base.rpartition(":")[2].removesuffix("/v1"))
 
 
-def post(body: Any) -> bytes:
+def post(body: Any, path: bytes = b"/v1/chat/completions") -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(data), data)
+    return b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path, len(data), data)
 
 
 async def raw(running: Running, request: bytes) -> bytes:

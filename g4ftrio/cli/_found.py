@@ -10,6 +10,7 @@ import anyio
 from msgspec import Struct
 
 from g4ftrio import providers
+from g4ftrio._origin import is_loopback
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import HttpProvider
 
@@ -35,7 +36,9 @@ class Found(Struct, frozen=True):
 
 async def look() -> list[Found]:
     """Look for keys and for servers; those are called all at once."""
-    declared = [(label, cls) for label, cls in providers.known().items() if issubclass(cls, HttpProvider)]
+    declared = [
+        (label, cls) for label, cls in providers.known().items() if issubclass(cls, HttpProvider) and cls.working
+    ]
     local = {label: place for label, cls in declared if (place := _place(cls))}
     open_places = await _open(set(local.values()))
     found = [
@@ -67,13 +70,9 @@ def _place(cls: type[HttpProvider]) -> tuple[str, int] | None:
     """Give host and port of a provider that is declared to be on this machine, and is not sent elsewhere."""
     here = urlsplit(address_of(cls()))
     declared = urlsplit(cls.api_base)
-    if not (_is_loopback(declared.hostname) and _is_loopback(here.hostname)):
+    if not (is_loopback(declared.hostname) and is_loopback(here.hostname)):
         return None
     return here.hostname or "", here.port or 80
-
-
-def _is_loopback(host: str | None) -> bool:
-    return host in ("localhost", "::1") or (host or "").startswith("127.")
 
 
 async def _open(places: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from g4ftrio._chunks import Chunk
+from g4ftrio._errors import SetupError
+from g4ftrio._framing import Framer
 from g4ftrio._request import ChatRequest
 
-__all__ = ("Decoder", "Dialect")
+__all__ = ("Decoder", "Dialect", "expressed")
 
 
 class Decoder(Protocol):
@@ -40,6 +42,12 @@ class Dialect(Protocol):
     def encode(self, request: ChatRequest) -> dict[str, Any]:
         """Give the request's body."""
 
+    def framer(self, content_type: str) -> Framer:
+        """Begin to cut an answer's body into the frames that the decoder reads.
+
+        :param content_type: the header's value, empty if there was none
+        """
+
     def decoder(self) -> Decoder:
         """Begin to read an answer."""
 
@@ -52,3 +60,15 @@ class Dialect(Protocol):
 
     def read_models(self, body: bytes) -> list[str]:
         """Read the names of the models out of the list's body."""
+
+
+def expressed(params: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    """Copy a request's parameters for a wire that has a form for these only; a ``conversation`` is no parameter of it.
+
+    :raises SetupError: names those that would be lost
+    """
+    params = {name: value for name, value in params.items() if name != "conversation"}
+    if lost := [repr(name) for name in params if name not in known]:
+        said = f"this service takes no {', '.join(lost)}"
+        raise SetupError(f"{said}: leave that out, or put what it knows by another name into extra_body={{...}}")
+    return params

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from g4ftrio._framing import Framer, framer_for
 from g4ftrio._request import ChatRequest
 from g4ftrio._structured import response_format, tool_definition
 from g4ftrio.dialects._error_body import read_error
@@ -58,6 +59,10 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
             body["response_format"] = response_format(body["response_format"])
         body |= request.extra_body
         return {name: value for name, value in body.items() if value is not None}
+
+    def framer(self, content_type: str) -> Framer:
+        """Cut an answer into events or lines, or leave it whole."""
+        return framer_for(content_type)
 
     def decoder(self) -> OpenAIChatDecoder:
         """Begin to read an answer, streamed or whole."""

@@ -9,11 +9,22 @@ from typing import Any, TypeAlias
 
 from g4ftrio._errors import SetupError, SpecError, UnknownProviderError
 from g4ftrio.base_provider import AbstractProvider
-from g4ftrio.providers import _catalog
+from g4ftrio.providers import _catalog, _community
 from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this package's face
+from g4ftrio.providers._community import *  # noqa: F403  # likewise
 from g4ftrio.providers._declared import HttpProvider
+from g4ftrio.providers._openai_template import OpenaiTemplate
 
-__all__ = (*_catalog.__all__, "HttpProvider", "ProviderTypes", "find", "known", "resolve")  # noqa: PLE0604  # names of the catalogue
+__all__ = (  # noqa: PLE0604  # names of the catalogues
+    *_catalog.__all__,
+    *_community.__all__,
+    "HttpProvider",
+    "OpenaiTemplate",
+    "ProviderTypes",
+    "find",
+    "known",
+    "resolve",
+)
 
 ProviderTypes: TypeAlias = AbstractProvider | type[AbstractProvider] | str  # an instance, a class, or a spec
 
@@ -79,7 +90,7 @@ def resolve(provider: ProviderTypes) -> AbstractProvider:
 
 
 def _declared() -> list[type[AbstractProvider]]:
-    return [getattr(_catalog, name) for name in _catalog.__all__]
+    return [getattr(catalog, name) for catalog in (_catalog, _community) for name in catalog.__all__]
 
 
 def _label(cls: type[AbstractProvider]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from g4ftrio.dialects.openai_chat import OpenAIChat
+from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
 
 __all__ = (
@@ -25,6 +26,7 @@ __all__ = (
     "OllamaChat",
     "OpenAI",
     "OpenAICompatible",
+    "OpenChatCompatible",
     "OpenRouter",
     "Perplexity",
     "Together",
@@ -37,6 +39,14 @@ class OpenAICompatible(HttpProvider):
 
     label = "openai-compatible"
     needs_auth = False
+
+
+class OpenChatCompatible(HttpProvider):
+    """Any service that answers with a raw stream of text, as OpenChat's page does; see ``dialects.openchat``."""
+
+    label = "openchat"
+    needs_auth = False
+    dialect = OpenChat()
 
 
 class OpenAI(HttpProvider):

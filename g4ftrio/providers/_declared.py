@@ -2,47 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from copy import copy
 from functools import partial
 from inspect import isawaitable
 from os import environ
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 import anyio
 import msgspec
 
-from g4ftrio._answer import HttpAnswer, Lazy, Patient
+from g4ftrio._answer import HttpAnswer, Patient
 from g4ftrio._chunks import Chunk
+from g4ftrio._cleaning import ChunkFilter, Marker
 from g4ftrio._errors import APITimeoutError, MissingKeyError, ProviderError, SetupError
+from g4ftrio._filtered import FilteredAnswer
 from g4ftrio._messages import Messages, fold_system
+from g4ftrio._origin import is_loopback, origin
 from g4ftrio._report import EntrantReport
-from g4ftrio._request import Call, ChatRequest
+from g4ftrio._request import Call, ChatRequest, ModelParams
 from g4ftrio._source import Source
-from g4ftrio._stream import Stream
-from g4ftrio._timeouts import Timeout
-from g4ftrio.base_provider import Ask, AsyncGeneratorProvider
+from g4ftrio._timeouts import Timeout, TimeoutTypes
+from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
+from g4ftrio.base_provider._binding import Bound, as_written, on_class_too
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.transports import http
+from g4ftrio.typing import AsyncResult
 
-__all__ = ("HttpProvider",)
+if TYPE_CHECKING:
+    import httpx
 
+__all__ = ("PER_CALL", "ApiKey", "HttpProvider", "asking")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ApiKey: TypeAlias = str | Callable[[], Any] | None
+
+PER_CALL = frozenset({"api_base", "api_endpoint", "api_key", "headers", "proxy"})
 _NOT_IN_THE_BODY = frozenset({"stream", "extra_body", "extra_headers"})
 _LIST_TIMEOUT = Timeout(idle=30, total=30)  # a list of models is small, and somebody waits for it
 _LIST_SIZE = 16 << 20  # bytes; the largest catalogue that was seen has about one MiB
 
 
-class HttpProvider(AsyncGeneratorProvider):
+def asking(function: Callable[Concatenate[Any, P], R]) -> on_class_too[..., R]:
+    """Decorate a creating method: what is bound to the instance goes before the defaults in its signature."""
+    return as_written(function, lambda provider: provider._before_defaults())
+
+
+class HttpProvider(AnsweringProvider):
     """A provider that is asked over HTTP: subclasses are declarations.
 
     :param api_key: the key, or a function, sync or async, that gives one for each request
     :param api_base: where to ask instead of the declared address; ``base_url=`` is the same
     :param settings: see ``AbstractProvider``
+    :ivar api_endpoint: the whole address of a chat, where it is not ``api_base`` and the dialect's path
+    :ivar advertising: passages that the service mixes into its text, and that are taken out again
     """
 
     api_base: str = ""
+    api_endpoint: str = ""
+    api_key: ApiKey = None
     dialect: Dialect = OpenAIChat()
     needs_auth = True
 
@@ -50,41 +73,56 @@ class HttpProvider(AsyncGeneratorProvider):
     base_variables: ClassVar[tuple[str, ...]] = ()
     key_header: ClassVar[str] = "Authorization"
     key_prefix: ClassVar[str] = "Bearer "
-
-    _handoff: ClassVar[bool] = True
-    _detachable: ClassVar[bool] = True
-    _free_params: ClassVar[bool] = False
+    headers: ClassVar[Mapping[str, str]] = {}
+    advertising: ClassVar[tuple[Marker, ...]] = ()
 
     def __init__(
         self,
         *,
-        api_key: str | Callable[[], Any] | None = None,
+        api_key: ApiKey = None,
         api_base: str | None = None,
         base_url: str | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self._api_key = api_key
-        self._bound_base = api_base or base_url
+        self._bind_address(api_key, api_base or base_url)
 
-    # ``AsyncGeneratorProvider`` declares what a subclass writes; here it is made of ``_answer`` instead.
+    @asking
     def create_async_generator(
-        self, model: str, messages: str | Messages, stream: bool = True, **params: Any
-    ) -> AsyncIterator[Chunk]:
-        """Give the answer's chunks; nothing is sent before the first read. Close it with ``aclose()``."""
-        timeout = params.pop("timeout", None)
-        ask = self._ask(messages, model, None, timeout, params.pop("http_client", None), {**params, "stream": stream})
-        return Stream(Lazy(self._answer(ask), self.check_ready), ask.record)
+        self,
+        /,
+        model: str,
+        messages: str | Messages,
+        stream: bool = True,
+        *,
+        timeout: TimeoutTypes = None,
+        http_client: httpx.AsyncClient | None = None,
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        api_key: ApiKey = None,
+        api_base: str | None = None,
+        **params: Unpack[ModelParams],
+    ) -> AsyncResult:
+        """Give the answer's chunks; nothing is sent before the first read. Close it with ``aclose()``.
 
-    async def list_models(self) -> list[str]:
+        :param api_base: another address, for this request; a key that is bound does not go there, so pass ``api_key``
+        :raises TypeError: a parameter that nobody knows, before anything is sent
+        """
+        given: dict[str, Any] = {**params, "stream": stream, "timeout": timeout, "http_client": http_client}
+        given |= {"proxy": proxy, "headers": headers, "api_key": api_key, "api_base": api_base}
+        return self._request(model, messages, given).unread()
+
+    @on_class_too
+    async def list_models(self, /) -> list[str]:
         """Ask the service for the names of its models.
 
         :raises ProviderError: it did not answer, or not with a list
         """
         self.check_ready()
         record = EntrantReport(name=self.name)
-        key = await self._key()
-        call = Call(method="GET", url=self._address() + self.dialect.models_path, headers=self._fields(key))
+        url = self._address() + self.dialect.models_path
+        key = await self._key(url)
+        call = Call(method="GET", url=url, headers=self._fields(key))
         timeout = self._timeout.over(_LIST_TIMEOUT)
         try:
             async with self._open_client() if self._client is None else nullcontext(self._client) as client:
@@ -109,14 +147,13 @@ class HttpProvider(AsyncGeneratorProvider):
         :raises SetupError: there is no address, or one that is none
         :raises MissingKeyError: there is no key for that address
         """
-        address = self._address()
+        address = self.api_endpoint or self._address()
         if not address.startswith(("http://", "https://")) or not urlsplit(address).hostname:
             raise SetupError(f"{self.label}: api_base must be an http:// or https:// address, not {address!r}")
-        if self.needs_auth and not self._api_key and not self._key_from_environment() and not _is_loopback(address):
+        if self.needs_auth and not self._key_for(address) and not is_loopback(urlsplit(address).hostname):
             reason = ""
             if found := next((name for name in self.key_variables if environ.get(name)), None):
-                home = _origin(self._home())
-                reason = f"the key in {found} goes only to {home}, not to {_origin(address)}"
+                reason = f"the key in {found} goes only to {origin(self._home())}, not to {origin(address)}"
             raise MissingKeyError(self.name, self.key_variables, reason)
 
     def which_model(self, asked: str) -> str:
@@ -129,40 +166,95 @@ class HttpProvider(AsyncGeneratorProvider):
             raise SetupError(f"{self.label}: which model? Pass model=, or write the spec as {self.label}/MODEL.")
         return model
 
+    def dialect_for(self, model: str) -> Dialect:  # noqa: ARG002  # for subclasses that speak several
+        """The wire that this model is asked on."""
+        return self.dialect
+
+    @staticmethod
+    def base_from_variable(value: str) -> str:
+        """Turn what the environment variable holds into an API base."""
+        return value
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
-        answer = HttpAnswer(
+        dialect = self.dialect_for(ask.model)
+        answer: AbstractAsyncContextManager[Source[Chunk]] = HttpAnswer(
             ask.client,
-            partial(self._prepare, ask),
-            self.dialect,
+            partial(self._prepare, ask, dialect),
+            dialect,
             timeout=ask.timeout,
             record=ask.record,
             open_client=self._open_client,
         )
+        if self.advertising:
+            answer = FilteredAnswer(answer, ChunkFilter(self.advertising), ask.record)
         return Patient(answer, ask.timeout, ask.record.name, ask.watched)
 
-    async def _prepare(self, ask: Ask) -> tuple[Call, tuple[str, ...]]:
-        key = await self._key()
-        params = ask.params
+    async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
+        url = self.api_endpoint or self._address() + dialect.path
+        key = await self._key(url)
+        params = {name: value for name, value in ask.params.items() if value is not None}
         request = ChatRequest(
             model=self.which_model(ask.model),
             messages=ask.messages if self.supports_system_message else fold_system(ask.messages),
-            stream=params.get("stream", True) and self.supports_stream,
+            stream=bool(params.get("stream", True)) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
             extra_body=dict(params.get("extra_body", {})),
         )
         headers = self._fields(key, params.get("extra_headers", {}))
-        body = msgspec.json.encode(self.dialect.encode(request))
-        url = self._address() + self.dialect.path
+        try:
+            body = msgspec.json.encode(self._body(dialect, request))
+        except SetupError as error:
+            raise type(error)(f"{ask.record.name}: {error}") from error
         return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
+
+    def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
+        return dialect.encode(request)
 
     def _fields(self, key: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         fields = {"Content-Type": "application/json", "Accept": "*/*"}
         if key:
             fields[self.key_header] = self.key_prefix + key
-        return {**fields, **self._headers, **(extra or {})}
+        return {**fields, **type(self).headers, **self._headers, **(extra or {})}
 
     def _open_client(self) -> Any:
         return http.open_http_client(**({"proxy": self._proxy} if self._proxy else {}))
+
+    def _request(self, model: str, messages: str | Messages, params: dict[str, Any]) -> StreamContext:
+        given = {name: value for name, value in params.items() if name in PER_CALL and value}
+        if "proxy" in given and (params.get("http_client") or self._client):
+            raise SetupError("pass http_client= or proxy=, not both: a client has its own proxy")
+        params = {name: value for name, value in params.items() if name not in PER_CALL}
+        return super(HttpProvider, self._rebound(**given))._request(model, messages, params)
+
+    def _rebound(
+        self,
+        *,
+        api_key: ApiKey = None,
+        api_base: str | None = None,
+        api_endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        proxy: str | None = None,
+    ) -> Self:
+        """The same with other settings, for one call. A key that is bound here goes to no other origin."""
+        other = copy(self)
+        before = origin(self.api_endpoint or self._address())
+        other._headers = {**self._headers, **(headers or {})}
+        other._proxy = proxy or self._proxy
+        other.api_endpoint = api_endpoint or self.api_endpoint
+        other._bind_address(api_key, api_base)
+        if api_key is None and origin(other.api_endpoint or other._address()) != before:
+            other.__dict__.pop("api_key", None)
+        return other
+
+    def _before_defaults(self) -> Bound:
+        timeout = {} if self._timeout == Timeout() else {"timeout": self._timeout}
+        return Bound(settings=timeout, defaults=self._defaults)
+
+    def _bind_address(self, api_key: ApiKey, api_base: str | None) -> None:
+        if api_key:
+            self.api_key = self._settings["api_key"] = api_key
+        if api_base:
+            self.api_base = self._settings["api_base"] = api_base
 
     def _home(self) -> str:
         """The address that the declaration or its own environment variable names."""
@@ -171,38 +263,29 @@ class HttpProvider(AsyncGeneratorProvider):
             return type(self).api_base
         try:
             address = self.base_from_variable(environ[name])
-            _origin(address)
+            origin(address)
         except ValueError as error:
             raise SetupError(f"{self.label}: {name} holds no address: {environ[name]!r} ({error})") from error
         return address
 
     def _address(self) -> str:
-        return (self._bound_base or self._home()).rstrip("/")
+        bound: str | None = vars(self).get("api_base")
+        return (bound or self._home()).rstrip("/")
 
-    @staticmethod
-    def base_from_variable(value: str) -> str:
-        """Turn what the environment variable holds into an API base."""
-        return value
-
-    async def _key(self) -> str:
-        key = self._api_key() if callable(self._api_key) else self._api_key
+    async def _key(self, address: str) -> str:
+        key = self._key_for(address)
+        key = key() if callable(key) else key
         if isawaitable(key):
             key = await key
-        return str(key or self._key_from_environment())
+        return str(key or "")
 
-    def _key_from_environment(self) -> str:
-        """A key from the environment goes only to the service's own origin, and to loopback never unasked."""
-        if _origin(self._address()) != _origin(self._home()) or _is_loopback(self._address()):
-            return ""
-        return next((value for name in self.key_variables if (value := environ.get(name))), "")
+    def _key_for(self, address: str) -> ApiKey:
+        """The key that is bound; else, to the service's own origin only, the declared one or the environment's.
 
-
-def _origin(address: str) -> str:
-    parts = urlsplit(address)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
-
-
-def _is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
+        The environment's never goes to loopback: whatever listens there was not what the variable was set for.
+        """
+        bound: ApiKey = vars(self).get("api_key")
+        if bound or origin(address) not in {origin(self._home()), origin(type(self).api_endpoint)}:
+            return bound
+        from_environment = () if is_loopback(urlsplit(address).hostname) else self.key_variables
+        return type(self).api_key or next((value for name in from_environment if (value := environ.get(name))), None)

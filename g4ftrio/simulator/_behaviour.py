@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from random import Random
 
 import msgspec
 from msgspec.structs import replace
 
-from g4ftrio._chunks import Chunk, Reasoning, ToolCallDelta
+from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, ToolCallDelta
 from g4ftrio.simulator._faults import Fault
 from g4ftrio.simulator._latency import as_latency
+from g4ftrio.simulator._picture import draw
 from g4ftrio.simulator._scene import Scene, say
 from g4ftrio.simulator._schema import sample
 from g4ftrio.simulator._service import Service
 from g4ftrio.simulator._text import made_up, split_tokens, topics
-from g4ftrio.simulator._wire import Answer, Ask, Tool, Wire
+from g4ftrio.simulator._wire import Answer, Ask, Pictures, Tool, Wire
 
 __all__ = ("behave",)
 
@@ -41,6 +43,8 @@ def behave(service: Service, wire: Wire, ask: Ask, count: int) -> tuple[Answer, 
 
 def _pieces(service: Service, ask: Ask, words: Random) -> tuple[list[Chunk], str]:
     """Give the answer's tokens and its finish reason."""
+    if ask.pictures is not None:
+        return [_drawn(ask.pictures, ask.prompt, words)], "stop"
     thinking: list[Chunk] = [Reasoning(token) for token in made_up(words, ask.prompt, service.reasoning)]
     tool = _tool_to_call(ask)
     if tool is not None:
@@ -49,6 +53,12 @@ def _pieces(service: Service, ask: Ask, words: Random) -> tuple[list[Chunk], str
     if ask.max_tokens is not None and len(pieces) > ask.max_tokens:
         return pieces[: ask.max_tokens], "length"
     return pieces, "stop"
+
+
+def _drawn(wanted: Pictures, prompt: str, words: Random) -> ImageResponse:
+    drawn = (draw(words, wanted.width, wanted.height) for _ in range(wanted.n))
+    urls = tuple(f"data:image/png;base64,{b64encode(picture).decode()}" for picture in drawn)
+    return ImageResponse(urls, " ".join(("Stripes, and no", *topics(prompt))))
 
 
 def _tokens(service: Service, ask: Ask, words: Random) -> list[str]:

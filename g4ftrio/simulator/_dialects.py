@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._openchat import OpenChat
 from g4ftrio.simulator._wire import Wire
 
 __all__ = ("DIALECTS",)
 
-DIALECTS: Mapping[str, Wire] = {"openai-compatible": OpenAIChat()}
+DIALECTS: Mapping[str, Wire] = {"openai-compatible": OpenAIChat(), "openchat": OpenChat()}

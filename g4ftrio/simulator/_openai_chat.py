@@ -5,14 +5,15 @@ Source of the form: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from g4ftrio._chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
-from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Tool
+from g4ftrio.simulator._openai_images import ImagesRenderer, read_images
+from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Renderer, Tool, bearer
 
 __all__ = ("OpenAIChat",)
 
@@ -74,12 +75,16 @@ class OpenAIChat:
     """The wire that most services understand."""
 
     base = "/v1"
-    chat_path = "/chat/completions"
     models_path = "/models"
     stream_type = "text/event-stream"
 
+    @property
+    def readers(self) -> Mapping[str, Callable[[Any], Ask]]:
+        """What is posted where."""
+        return {"/chat/completions": self.read, "/images/generations": read_images}
+
     def read(self, body: Any) -> Ask:
-        """Read a request's body."""
+        """Read a chat's body."""
         asked = msgspec.convert(body, _Body)
         if not asked.messages:
             raise ValueError("messages is empty: send at least one message")
@@ -102,12 +107,11 @@ class OpenAIChat:
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Find the bearer token."""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else None
+        return bearer(headers)
 
-    def renderer(self, ask: Ask, name: str, created: int) -> _Renderer:
+    def renderer(self, ask: Ask, name: str, created: int) -> Renderer:
         """Begin an answer."""
-        return _Renderer(ask, name, created)
+        return _Renderer(ask, name, created) if ask.pictures is None else ImagesRenderer(ask, created)
 
     def error(self, status: int, message: str, code: str | None = None) -> bytes:
         """Give an error object."""

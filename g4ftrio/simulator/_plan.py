@@ -33,7 +33,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What to do about one request.
 
     :ivar body: the request's, decoded; as bytes where it is not JSON; None where there is none
-    :ivar is_chat: the request was a chat in good order, and counts
+    :ivar is_chat: the request was a chat in good order, or one for pictures, and counts
     :ivar fault: the name of the fault that it meets
     """
 
@@ -71,7 +71,7 @@ def plan(service: Service, request: Request, count: int, created: int) -> Plan:
 
 
 def _route(service: Service, wire: Wire, request: Request, body: Any, created: int) -> Answer | Ask:
-    """Give the answer to everything but a chat in good order."""
+    """Give the answer to everything but a request in good order to a model."""
 
     def refuse(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
         return Answer(status=status, body=wire.error(status, message, code), headers=headers)
@@ -79,7 +79,9 @@ def _route(service: Service, wire: Wire, request: Request, body: Any, created: i
     if request.problem is not None:
         return refuse(*request.problem)
     path = request.path.partition("?")[0]
-    method = {wire.base + wire.chat_path: "POST", wire.base + wire.models_path: "GET"}.get(path)
+    readers = {wire.base + below: read for below, read in wire.readers.items()}
+    listing = {wire.base + wire.models_path: "GET"} if wire.models_path else {}
+    method = (listing | dict.fromkeys(readers, "POST")).get(path)
     if method is None:
         return refuse(404, f"there is nothing at {path[:200]}", "unknown_url")
     if request.method != method:
@@ -89,7 +91,7 @@ def _route(service: Service, wire: Wire, request: Request, body: Any, created: i
     if method == "GET":
         return Answer(body=wire.models(service.models, created))
     try:
-        ask = wire.read(body)
+        ask = readers[path](body)
     except ValueError as error:
         return refuse(400, str(error), "invalid_request")
     if ask.model not in service.models:
@@ -171,15 +173,16 @@ class _Writer:
         wait = answer.lead
         data = self._head(answer, kind, {"transfer-encoding": "chunked"})
         for beat in answer.beats:
-            if beat.wait and data:
+            if beat.wait and (wait or data):
                 yield Step(wait, data)
                 wait, data = 0.0, b""
             wait += beat.wait
-            data += b"".join(chunk(renderer.frame(item)) for item in beat.items)
+            said = b"".join(chunk(renderer.frame(item)) for item in beat.items)
+            data += said
             if beat.ending is not None:
                 yield Step(wait, data, ending=beat.ending)
                 return
-            if beat.tokens:
+            if beat.tokens and said:
                 yield Step(wait, data, beat.tokens)
                 wait, data = 0.0, b""
         yield Step(wait, data + _LAST_CHUNK)

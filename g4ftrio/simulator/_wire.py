@@ -7,17 +7,31 @@ and a row in ``_dialects``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
-from g4ftrio._chunks import Chunk, Reasoning, Refusal, ToolCallDelta
+from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
 
-__all__ = ("OUTPUT", "Answer", "Ask", "Beat", "Ending", "Frame", "Item", "Mark", "Renderer", "Tool", "Wire")
+__all__ = (
+    "OUTPUT",
+    "Answer",
+    "Ask",
+    "Beat",
+    "Ending",
+    "Frame",
+    "Item",
+    "Mark",
+    "Pictures",
+    "Renderer",
+    "Tool",
+    "Wire",
+    "bearer",
+)
 
-OUTPUT = (str, Reasoning, Refusal, ToolCallDelta)  # what counts as a token
+OUTPUT = (str, Reasoning, Refusal, ToolCallDelta, ImageResponse)  # what counts as a token
 
 
 class Tool(Struct, frozen=True):
@@ -25,6 +39,15 @@ class Tool(Struct, frozen=True):
 
     name: str
     schema: dict[str, Any]
+
+
+class Pictures(Struct, frozen=True):
+    """How many pictures are wanted, of what size in pixels, and whether as URLs or as bare base64."""
+
+    n: int
+    width: int
+    height: int
+    as_url: bool
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -35,6 +58,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     :ivar input_tokens: the words of all messages
     :ivar must_call: whether a tool must be called; a tool that is named in the prompt is called anyway
     :ivar schema: of the JSON value that the answer must be, or None for plain text
+    :ivar pictures: what to draw instead of writing text, or None
     """
 
     model: str
@@ -48,6 +72,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     tools: tuple[Tool, ...] = ()
     must_call: bool = False
     schema: dict[str, Any] | None = None
+    pictures: Pictures | None = None
 
 
 class Mark(Enum):
@@ -121,22 +146,19 @@ class Wire(Protocol):
         """The path of the API base, ``/v1`` say."""
 
     @property
-    def chat_path(self) -> str:
-        """Where, below the base, a chat is posted."""
+    def readers(self) -> Mapping[str, Callable[[Any], Ask]]:
+        """What reads a request's body, decoded from JSON, by the path below the base to which it is posted.
+
+        A reader raises ``ValueError``, which says what is wrong.
+        """
 
     @property
     def models_path(self) -> str:
-        """Where, below the base, the models are listed."""
+        """Where, below the base, the models are listed; empty if they are not."""
 
     @property
     def stream_type(self) -> str:
         """The content type of a streamed answer."""
-
-    def read(self, body: Any) -> Ask:
-        """Read a request's body, decoded from JSON.
-
-        :raises ValueError: says what is wrong with it
-        """
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Find the key that a request brings."""
@@ -149,3 +171,9 @@ class Wire(Protocol):
 
     def models(self, names: Sequence[str], created: int) -> bytes:
         """Give the body of the list of models."""
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    """Find the token in an ``Authorization`` header."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -127,8 +128,21 @@ class _Served:
             return httpx.Response(self.status, json={"error": {"message": f"bad key {_KEY}"}})
         said: list[Item] = [Mark.OPEN, "It ", "is ", "42.", FinishReason("stop"), Mark.DONE]
         renderer = self._wire.renderer(Asked(model="some-model"), "answer-1", 0)
-        pieces = [renderer.frame(item) for item in (said[:3] if self.cut else said)]
-        return httpx.Response(200, headers={"content-type": self._wire.stream_type}, stream=Pieces(pieces))
+        pieces = [renderer.frame(item) for item in said]
+        stream = Pieces(pieces)
+        if self.cut:
+            has_end_marker = any(pieces[4:])
+            stream = Pieces(pieces[:3]) if has_end_marker else _Broken(pieces[:3])
+        return httpx.Response(200, headers={"content-type": self._wire.stream_type}, stream=stream)
+
+
+class _Broken(Pieces):
+    """A body that breaks off: where the wire has no end marker, the connection alone tells."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+        raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
 
 
 def _wire_of(cls: type[HttpProvider]) -> Wire:

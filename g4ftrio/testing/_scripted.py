@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar
+from typing import Any
 
 import anyio
 
 from g4ftrio._answer import Patient
 from g4ftrio._chunks import Chunk
 from g4ftrio._source import Source
-from g4ftrio.base_provider import AbstractProvider, Ask
+from g4ftrio.base_provider import AnsweringProvider, Ask
 
 __all__ = ("Scripted",)
 
 
-class Scripted(AbstractProvider):
+class Scripted(AnsweringProvider):
     """A provider that gives these chunks.
 
     :param chunks: a text, or a list of chunks
@@ -29,10 +29,6 @@ class Scripted(AbstractProvider):
     """
 
     label = "scripted"
-
-    _handoff: ClassVar[bool] = True
-    _detachable: ClassVar[bool] = True
-    _free_params: ClassVar[bool] = False
 
     def __init__(
         self,

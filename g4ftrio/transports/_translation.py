@@ -20,6 +20,7 @@ from g4ftrio._errors import (
     TruncatedError,
     status_error,
 )
+from g4ftrio._origin import is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -135,12 +136,8 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _refused(_: object, watch: Watch) -> Error:
-    asked = " Is the server running?" if _is_loopback(watch.host) else " Check api_base."
+    asked = " Is the server running?" if is_loopback(watch.host) else " Check api_base."
     return APIConnectionError(f"{watch.host}:{watch.port} refused the connection.{asked}")
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _no_such_name(_: object, watch: Watch) -> Error:

@@ -25,7 +25,7 @@ def test_labels_and_addresses_are_each_used_once() -> None:
     bases = [cls.api_base for cls in ADDRESSED]
     assert len(set(bases)) == len(bases)
     assert list(ALL) == sorted(ALL)
-    assert len(ALL) == len(providers._catalog.__all__)
+    assert len(ALL) == len((*providers._catalog.__all__, *providers._community.__all__))
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ def test_a_missing_key_names_the_variable() -> None:
 
 def test_a_key_from_the_environment_goes_only_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_API_KEY", "sk-environment")
-    assert Groq()._key_from_environment() == "sk-environment"
-    assert Groq(api_base="http://127.0.0.1:1")._key_from_environment() == ""
+    assert Groq()._key_for(Groq()._address()) == "sk-environment"
+    assert Groq(api_base="http://127.0.0.1:1")._key_for("http://127.0.0.1:1") is None
     elsewhere = Groq(model="m", api_base="https://example.com/v1")
-    assert elsewhere._key_from_environment() == ""
+    assert elsewhere._key_for(elsewhere._address()) is None
     with pytest.raises(MissingKeyError) as caught:
         elsewhere.check_ready()
     assert str(caught.value) == (
@@ -87,8 +87,8 @@ def test_a_base_url_from_the_environment_is_a_home_for_the_key(monkeypatch: pyte
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
     monkeypatch.setenv("OPENAI_BASE_URL", "https://proxy.example/v1/")
     assert OpenAI()._address() == "https://proxy.example/v1"
-    assert OpenAI()._key_from_environment() == "sk-environment"
-    assert OpenAI(base_url="https://api.openai.com/v1")._key_from_environment() == ""
+    assert OpenAI()._key_for(OpenAI()._address()) == "sk-environment"
+    assert OpenAI(base_url="https://api.openai.com/v1")._key_for("https://api.openai.com/v1") is None
 
 
 @pytest.mark.parametrize(

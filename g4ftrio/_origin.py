@@ -1,0 +1,27 @@
+"""Where an address leads: what decides which key may go there."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+__all__ = ("is_loopback", "origin")
+
+_LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")  # not 127.example.net
+
+
+def origin(address: str) -> str:
+    """Scheme, host and port.
+
+    :raises ValueError: the port is none
+    """
+    parts = urlsplit(address)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine."""
+    return host is not None and (
+        host in ("localhost", "::1") or host.endswith(".localhost") or _LOOPBACK.fullmatch(host) is not None
+    )

@@ -1,0 +1,167 @@
+"""Providers that log in, and remember it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyio import to_thread
+
+from g4ftrio._auth_file import AuthFile, cache_folder
+from g4ftrio._chunks import AuthResult, Chunk
+from g4ftrio._errors import AuthenticationError, MissingKeyError
+from g4ftrio._messages import Messages
+from g4ftrio._source import IteratorSource, Source
+from g4ftrio._sync import Backend, iterate_sync
+from g4ftrio.base_provider._abstract import AbstractProvider
+from g4ftrio.base_provider._asynchronous import AsyncGeneratorProvider
+from g4ftrio.base_provider._binding import creating, on_class_too
+from g4ftrio.typing import AsyncResult
+
+__all__ = ("AsyncAuthedProvider", "AuthFileMixin")
+
+
+class AuthFileMixin(AbstractProvider):
+    """A provider whose login is kept in a file of the user's.
+
+    :ivar parent: the name of the provider whose file it shares, empty for one of its own
+    """
+
+    parent: str = ""
+
+    @on_class_too
+    def get_cache_file(self, /) -> Path:
+        """Where the login is kept: ``auth_<parent or class name>.json``.
+
+        The folder is the library's in the user's cache directory, or ``$G4FTRIO_CACHE_DIR``.
+        """
+        return cache_folder() / f"auth_{self.parent or type(self).__name__}.json"
+
+
+class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
+    """A provider that logs in first: a subclass writes ``create_authed``, and ``on_auth_async`` where it takes no key.
+
+    A login that was kept is tried first. Where there is none, or the service refuses it before it has answered
+    anything, ``on_auth_async`` gives another, which is kept as soon as the first chunk has proved it good.
+    """
+
+    @creating
+    async def on_auth_async(self, /, *, api_key: str | None = None, **params: Any) -> AuthResult:  # noqa: ARG002  # a subclass's own
+        """Log in: a coroutine that gives an ``AuthResult``, or a generator that gives chunks for the user and one.
+
+        :raises MissingAuthError: there is no ``api_key``
+        """
+        if not api_key:
+            raise MissingKeyError(self.name)
+        return AuthResult(api_key=api_key)
+
+    @on_class_too
+    def on_auth(self, /, *, backend: Backend = "trio", **params: Any) -> Iterator[Chunk]:
+        """Log in from synchronous code: gives the chunks for the user, a link say, and the ``AuthResult``.
+
+        :raises EventLoopRunningError: an event loop runs here
+        """
+        instead = f"await {type(self).__name__}.on_auth_async(...)"
+        given = self._merged(params)
+        return iterate_sync(lambda: _opened(self._log_in(given)), backend=backend, instead=instead)
+
+    @creating
+    def create_authed(
+        self,
+        /,
+        model: str,  # what a subclass gets
+        messages: Messages,  # likewise
+        auth_result: AuthResult,  # likewise
+        **params: Any,  # likewise
+    ) -> AsyncResult:
+        """Ask, logged in, and give chunks as they come; the one method that a subclass must write."""
+        raise NotImplementedError(f"{type(self).__name__} has no create_authed")
+
+    @on_class_too
+    def write_cache_file(self, /, cache_file: Path | None = None, auth_result: AuthResult | None = None) -> None:
+        """Keep a login, whole or not at all, readable by the user alone; without one, forget what was kept."""
+        file = AuthFile(cache_file or self.get_cache_file())
+        if auth_result is None:
+            file.drop()
+        else:
+            file.write(auth_result)
+
+    @creating
+    async def create_async_generator(
+        self, /, model: str, messages: Messages, stream: bool = True, **params: Any
+    ) -> AsyncResult:
+        """Give the answer's chunks, after what a login has to say to the user."""
+        params = {**self._merged(params), "stream": stream}
+        file = AuthFile(self.get_cache_file())
+        kept = await to_thread.run_sync(file.read)
+        if kept is not None and _is_for(kept, params):
+            known, answered = deepcopy(vars(kept)), False
+            try:
+                async with aclosing(self._authed(file, kept, known, model, messages, params)) as answer:
+                    async for chunk in answer:
+                        answered = True
+                        yield chunk
+                return
+            except AuthenticationError:
+                if answered:
+                    raise
+                await to_thread.run_sync(partial(file.drop, if_unchanged=AuthResult(**known)))
+        login = None
+        async with aclosing(self._log_in(params)) as said:
+            async for chunk in said:
+                if isinstance(chunk, AuthResult):
+                    login = chunk
+                else:
+                    yield chunk
+        if login is None:
+            raise AuthenticationError("on_auth_async gave no AuthResult", provider=self.name)
+        async with aclosing(self._authed(file, login, {}, model, messages, params)) as answer:
+            async for chunk in answer:
+                yield chunk
+
+    async def _authed(
+        self,
+        file: AuthFile,
+        login: AuthResult,
+        known: dict[str, Any],
+        model: str,
+        messages: Messages,
+        params: dict[str, Any],
+    ) -> AsyncGenerator[Chunk, None]:
+        """Ask; a login that is not what the file holds is kept as soon as the first chunk has proved it good."""
+        answer: Any = self.create_authed(model, messages, login, **params)
+        is_proved = False
+        async with aclosing(answer):
+            async for chunk in answer:
+                if not is_proved and vars(login) != known:
+                    await to_thread.run_sync(file.write, login)
+                is_proved = True
+                yield chunk
+
+    async def _log_in(self, params: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
+        given: Any = self.on_auth_async(**params)
+        if not hasattr(given, "__aiter__"):
+            yield await given
+            return
+        async with aclosing(given):
+            async for chunk in given:
+                yield chunk
+
+
+def _is_for(kept: AuthResult, params: dict[str, Any]) -> bool:
+    """Whether a login may be used for this request: not where the caller gives another key."""
+    key = params.get("api_key")
+    return not key or vars(kept).get("api_key", key) == key
+
+
+@asynccontextmanager
+async def _opened(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Source[Chunk]]:
+    source = IteratorSource(chunks)
+    try:
+        yield source
+    finally:
+        await source.aclose()
