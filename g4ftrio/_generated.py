@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextvars import ContextVar
+from threading import get_ident
 from typing import Generic, Protocol, TypeVar
 from warnings import warn
 
@@ -25,15 +26,15 @@ class Closable(Protocol):
     def close_now(self) -> None: ...
 
 
-_inside: ContextVar[list[Closable] | None] = ContextVar("streams opened inside a generator", default=None)
+_inside: ContextVar[tuple[int, list[Closable]] | None] = ContextVar("streams opened inside a generator", default=None)
 
 
 def look_after(stream: Closable) -> bool:
     """Have the generator that runs here close a stream that was just opened; false where none does."""
-    opened = _inside.get()
-    if opened is None:
+    inside = _inside.get()
+    if inside is None or inside[0] != get_ident():  # the context of another loop's thread may be a copy of this one's
         return False
-    opened.append(stream)
+    inside[1].append(stream)
     return True
 
 
@@ -48,7 +49,7 @@ class Generated(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        outer = _inside.set(self._opened)
+        outer = _inside.set((get_ident(), self._opened))
         try:
             return await self._generator.__anext__()
         except StopAsyncIteration:

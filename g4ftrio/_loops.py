@@ -9,24 +9,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-__all__ = ("cancellation", "clock", "from_any_thread", "in_trio", "open_scopes", "running")
+__all__ = ("cancellation", "clock", "from_any_thread", "in_trio", "loopless_context", "open_scopes", "running")
 
 
 def in_trio() -> bool:
     """Whether trio runs here; else it is asyncio."""
-    trio = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_run()
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # None also while another thread imports trio
+    return lowlevel is not None and lowlevel.in_trio_run()
 
 
 def running() -> bool:
     """Whether an event loop runs in this thread: by trio's and asyncio's own word, true in worker threads too."""
     if in_trio():
         return True
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # likewise
+    return running_loop is not None and running_loop() is not None
 
 
 def from_any_thread() -> Callable[[Callable[[], object]], None]:
@@ -46,6 +47,14 @@ def from_any_thread() -> Callable[[Callable[[], object]], None]:
             post(call)
 
     return call_soon
+
+
+def loopless_context() -> Context:
+    """A copy of the context, to run in a thread of its own: without the mark that a loop runs, by which anyio goes."""
+    context = copy_context()
+    if sniffio := sys.modules.get("sniffio"):
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context
 
 
 def clock() -> Callable[[], float]:

@@ -14,12 +14,10 @@ the iterator's own code, and ``grace`` seconds if it is parked or closing. Then 
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
-from contextvars import Context, copy_context
+from contextvars import Context
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -30,10 +28,12 @@ from anyio.lowlevel import checkpoint
 
 from g4ftrio._chunks import Chunk
 from g4ftrio._errors import SetupError
-from g4ftrio._loops import from_any_thread
+from g4ftrio._loops import from_any_thread, loopless_context
 from g4ftrio._source import Source
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     import httpx
 
 __all__ = ("ThreadAnswer",)
@@ -72,7 +72,7 @@ class ThreadAnswer:
         if self._changed is not None:
             raise RuntimeError("this answer was opened before: make another")
         self._work.post = from_any_thread()
-        self._work.start(self._executor, _context())
+        self._work.start(self._executor, loopless_context())
         self._changed = self._watch()
         finalize(self, self._work.stop)
         return self
@@ -253,14 +253,6 @@ class _Work:
 
     def _not_begun(self) -> SetupError:
         return SetupError(f"{self.name}: its executor is shut down or broken, so nothing was asked; pass another one")
-
-
-def _context() -> Context:
-    """The context variables of the caller, but for the one by which anyio would believe a loop to run in the thread."""
-    context = copy_context()
-    if sniffio := sys.modules.get("sniffio"):
-        context.run(sniffio.current_async_library_cvar.set, None)
-    return context
 
 
 def _error_of(step: Callable[[], object]) -> BaseException | None:

@@ -37,7 +37,7 @@ from g4ftrio import (
     ToolCall,
     ToolCalls,
     Usage,
-    _sync,
+    _driven,
     race,
 )
 from g4ftrio._sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
@@ -446,7 +446,7 @@ def test_what_does_not_close_in_time_is_cancelled(backend: Backend) -> None:
 def test_a_thread_that_does_not_end_is_left_behind_with_one_warning(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sync, "_TEARDOWN", 0.05)
+    monkeypatch.setattr(_driven, "_TEARDOWN", 0.05)
     released = threading.Event()
 
     async def hang() -> None:

@@ -193,6 +193,21 @@ async def test_other_tasks_run_while_the_thread_is_always_ahead() -> None:
             await source.pull()
 
 
+async def test_a_reader_that_waits_does_not_keep_the_loop_busy() -> None:
+    script = Script()
+    async with answer_of(script) as source:
+
+        async def reader() -> None:
+            while await source.pull():
+                pass
+
+        async with beside(reader):
+            script.write("a")
+            await until(script.steps.empty)
+            await clocks.settle()  # which never comes while a task can run
+            script.write(END)
+
+
 async def test_a_stuck_thread_takes_no_place_in_the_shared_pool() -> None:
     script = Script()
     async with answer_of(script):
@@ -368,6 +383,18 @@ async def test_an_error_of_closing_early_does_not_hide_that_of_the_body() -> Non
             raise ValueError("of the body")
 
 
+async def test_it_does_not_hide_it_either_where_the_body_itself_closes_the_answer() -> None:
+    async def body() -> None:
+        async with answer_of(BadlyClosed("a"), bound=1) as source:
+            try:
+                raise ValueError("of the body")
+            finally:
+                await source.aclose()
+
+    with pytest.raises(ValueError, match="of the body"):
+        await body()
+
+
 async def test_an_error_of_closing_what_was_detached_is_raised_where_it_is_closed() -> None:
     async with answer_of(BadlyClosed("a"), bound=1) as source:
         detached: Any = source
@@ -443,7 +470,7 @@ async def test_the_time_out_of_a_provider_does_not_wait_for_a_stuck_thread(monke
     monkeypatch.setattr(_threads, "_STEP", FOREVER)
     script = Script()
     stream = Lazy(Patient(answer_of(script, grace=FOREVER), Timeout(first_chunk=0.01), "Sync"))
-    with pytest.raises(APITimeoutError, match="^Sync: no clean chunk within"):
+    with pytest.raises(APITimeoutError, match=r"^Sync: no clean chunk within"):
         await stream.pull()
     await stream.aclose()
     await until(script.inside.is_set)
@@ -477,7 +504,10 @@ async def test_a_thread_whose_step_is_short_is_waited_for(monkeypatch: pytest.Mo
     assert script.is_gone()
 
 
-async def test_when_a_parked_thread_is_left_the_iterator_is_closed_and_the_thread_has_ended() -> None:
+async def test_when_a_parked_thread_is_left_the_iterator_is_closed_and_the_thread_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_threads, "_STEP", 0)
     script = Script("a", "b")
     async with answer_of(script, bound=1, grace=FOREVER) as source:
         assert await source.pull() == ["a"]
@@ -496,20 +526,39 @@ async def test_a_parked_thread_is_closed_properly_in_a_cancelled_scope() -> None
     assert script.is_gone()
 
 
+class LongInClosing(Script):
+    def __init__(self, *steps: object) -> None:
+        super().__init__(*steps)
+        self.released = threading.Event()
+
+    def close(self) -> None:
+        self.note("closing")
+        self.released.wait(FOREVER)
+        super().close()
+
+
 async def test_an_iterator_that_is_long_in_closing_gets_its_grace_and_no_more() -> None:
-    released = threading.Event()
-
-    class LongInClosing(Script):
-        def close(self) -> None:
-            self.note("closing")
-            released.wait(FOREVER)
-            super().close()
-
     script = LongInClosing("a")
     async with answer_of(script, bound=1, grace=0.1):
         await until(lambda: "next" in script.calls)
     assert script.calls == ["open", "next", "closing"]
-    released.set()
+    script.released.set()
+    assert script.is_gone()
+
+
+async def test_an_iterator_that_needs_less_than_its_grace_is_closed_when_it_was_left() -> None:
+    script = LongInClosing("a")
+
+    async def let_it_close() -> None:
+        await until(lambda: "closing" in script.calls)
+        await anyio.sleep(2 * _threads._STEP)
+        script.released.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(let_it_close)
+        async with answer_of(script, bound=1, grace=FOREVER):
+            await until(lambda: "next" in script.calls)
+        assert script.is_closed
     assert script.is_gone()
 
 
@@ -536,12 +585,18 @@ async def test_an_iterable_is_closed_after_the_iterator_that_it_gave() -> None:
     calls: list[str] = []
 
     class Response:
-        def __iter__(self) -> Iterator[Chunk]:
+        def __init__(self) -> None:
+            self.lines = self.read()  # kept, so that it is not closed by being dropped
+
+        def read(self) -> Iterator[Chunk]:
             try:
                 yield "a"
                 yield "b"
             finally:
                 calls.append("iterator")
+
+        def __iter__(self) -> Iterator[Chunk]:
+            return self.lines
 
         def close(self) -> None:
             calls.append("response")

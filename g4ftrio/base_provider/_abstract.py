@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ("AbstractProvider",)
 
+_WAITS = ("first_chunk", "stall", "idle", "total")
 _SETTINGS = frozenset({"executor", "http_client", "loop", "timeout"})  # beside the parameters; two mean nothing here
-_DOORS = ("create_async_generator", "create_async", "create_completion")
+_DOORS = ("create_authed", "create_async_generator", "create_async", "create_completion")
 
 
 class AbstractProvider(Declaration):
@@ -78,7 +79,7 @@ class AbstractProvider(Declaration):
     ) -> str:
         """Run the synchronous ``create_completion`` in a thread, and give the whole text.
 
-        :param timeout: seconds for all of it; None and 0 are no limit. The thread is not waited for after that
+        :param timeout: seconds for all of it, beside what is bound; the thread is not waited for after that
         :param loop: has no effect
         :param executor: a thread pool to run it in
         :raises APITimeoutError: it took too long; a ``TimeoutError``
@@ -86,8 +87,8 @@ class AbstractProvider(Declaration):
         params.setdefault("stream", False)
         answer = ThreadAnswer(partial(self.create_completion, model, messages, **params), self.name, executor=executor)
         with move_on_after(timeout or inf):
-            async with answer as source:
-                return await _joined(source)
+            async with Patient(answer, self._timeout, self.name, _WAITS) as source:
+                return await joined(source)
         raise APITimeoutError("total", timeout or inf, provider=self.name)
 
     @creating
@@ -214,9 +215,9 @@ class AbstractProvider(Declaration):
         return _parameters.as_json(found, fixed, system=self.supports_system_message)
 
     @ClassProperty
-    def params(cls: Any) -> str:  # noqa: N805  # it is the class
+    def params(self) -> str:
         """The parameters as text: name, type and default, one a line."""
-        return _parameters.as_text(cls.__name__, cls.get_parameters(), cls.default_model)
+        return _parameters.as_text(type(self).__name__, self.get_parameters(), self.model or self.default_model)
 
     def check_ready(self) -> None:
         """See that everything is there that a request needs; sends nothing.
@@ -272,7 +273,7 @@ class AbstractProvider(Declaration):
         params: dict[str, Any],
     ) -> Ask:
         if not self._free_params:
-            check_params(params, self._extra_params)
+            check_params(params, self._extra_params | self._own_names())
         asked = model or self.model or self.default_model
         return Ask(
             messages=normalize(messages, system),
@@ -290,17 +291,22 @@ class AbstractProvider(Declaration):
     def _written(self) -> Callable[..., Any]:
         """The creating method that a subclass wrote, else the one that a subclass is to write."""
         for name in _DOORS:
-            home = next(base for base in type(self).__mro__ if name in vars(base))
+            home = next((base for base in type(self).__mro__ if name in vars(base)), AbstractProvider)
             if home.__module__.rpartition(".")[0] != __package__:
                 return getattr(self, name)  # type: ignore[no-any-return]  # by its name only
         return self.create_completion
 
+    def _own_names(self) -> frozenset[str]:
+        """The parameters of a generator that a subclass wrote."""
+        return _parameters.names(self.create_async_generator) if self._by_generator else frozenset()
+
     def _known_names(self) -> frozenset[str]:
         names = super()._known_names()
-        return names | _parameters.names(self._written()) if self._free_params else names
+        return names | (_parameters.names(self._written()) if self._free_params else self._own_names())
 
 
-async def _joined(source: Source[Chunk]) -> str:
+async def joined(source: Source[Chunk]) -> str:
+    """Read to the end, and give the text of everything."""
     texts: list[str] = []
     while batch := await source.pull():
         texts += map(str, batch)

@@ -35,6 +35,9 @@ class Ask(Struct, kw_only=True):
     record: EntrantReport
     watched: tuple[str, ...] = ("first_chunk", "stall", "total")
 
+    def __repr__(self) -> str:
+        return f"<Ask {self.record.name}>"  # the parameters may hold a key
+
 
 class Answering(Protocol):
     """What a context needs of a provider."""

@@ -12,7 +12,7 @@ from g4ftrio._messages import Messages
 from g4ftrio._request import ModelParams
 from g4ftrio._source import Source
 from g4ftrio._timeouts import TimeoutTypes
-from g4ftrio.base_provider._abstract import AbstractProvider
+from g4ftrio.base_provider._abstract import AbstractProvider, joined
 from g4ftrio.base_provider._ask import Ask
 from g4ftrio.base_provider._binding import creating, on_class_too
 from g4ftrio.base_provider._coroutine import CoroutineAnswer
@@ -85,10 +85,7 @@ class AsyncGeneratorProvider(AbstractProvider):
     async def create_async(self, /, model: str, messages: str | Messages, **params: Any) -> str:
         """Ask, and give the whole text."""
         async with self._request(model, messages, params) as stream:
-            text = ""
-            async for chunk in stream:
-                text += chunk
-            return text
+            return await joined(stream)
 
     @on_class_too
     def get_async_create_function(self, /) -> Callable[..., Any]:

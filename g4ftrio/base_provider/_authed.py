@@ -110,7 +110,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
                 if answered:
                     raise
                 await to_thread.run_sync(partial(file.drop, if_unchanged=AuthResult(**known)))
-        login = None
+        login: AuthResult | None = None
         async with aclosing(self._log_in(params)) as said:
             async for chunk in said:
                 if isinstance(chunk, AuthResult):
@@ -133,23 +133,24 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         params: dict[str, Any],
     ) -> AsyncGenerator[Chunk, None]:
         """Ask; a login that is not what the file holds is kept as soon as the first chunk has proved it good."""
-        answer: Any = self.create_authed(model, messages, login, **params)
         is_proved = False
-        async with aclosing(answer):
-            async for chunk in answer:
+        async with _opened(self.create_authed(model, messages, login, **params)) as answer:
+            while batch := await answer.pull():
                 if not is_proved and vars(login) != known:
-                    await to_thread.run_sync(file.write, login)
+                    await to_thread.run_sync(self.write_cache_file, file.path, login)
                 is_proved = True
-                yield chunk
+                for chunk in batch:
+                    yield chunk
 
     async def _log_in(self, params: dict[str, Any]) -> AsyncGenerator[Chunk, None]:
         given: Any = self.on_auth_async(**params)
         if not hasattr(given, "__aiter__"):
             yield await given
             return
-        async with aclosing(given):
-            async for chunk in given:
-                yield chunk
+        async with _opened(given) as said:
+            while batch := await said.pull():
+                for chunk in batch:
+                    yield chunk
 
 
 def _is_for(kept: AuthResult, params: dict[str, Any]) -> bool:
@@ -160,7 +161,7 @@ def _is_for(kept: AuthResult, params: dict[str, Any]) -> bool:
 
 @asynccontextmanager
 async def _opened(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Source[Chunk]]:
-    source = IteratorSource(chunks)
+    source = IteratorSource(aiter(chunks))
     try:
         yield source
     finally:

@@ -49,14 +49,17 @@ def creating(function: Callable[Concatenate[Any, P], R]) -> on_class_too[..., R]
 
 
 class ClassProperty(Generic[R]):
-    """A property of the class and of its instances; ``classmethod`` over ``property`` is gone from Python 3.13."""
+    """A property of instances and of the class, where it gets a default instance.
+
+    ``classmethod`` over ``property`` is gone from Python 3.13.
+    """
 
     def __init__(self, function: Callable[[Any], R]) -> None:
         self._function = function
         self.__doc__ = function.__doc__
 
     def __get__(self, instance: object | None, owner: type[Any]) -> R:
-        return self._function(owner)
+        return self._function(_default_instance(owner) if instance is None else instance)
 
 
 def as_written(
@@ -95,6 +98,9 @@ class Bound(Struct):
     settings: dict[str, Any]
     defaults: dict[str, Any]
 
+    def __repr__(self) -> str:
+        return f"<Bound {', '.join({**self.settings, **self.defaults})}>"  # the values may be keys
+
 
 class _Signature(Struct):
     """What a method takes beside the instance; ``positional`` is None where its parameters have no names to call."""
@@ -121,13 +127,18 @@ class _Signature(Struct):
     def completed(
         self, arguments: tuple[Any, ...], named: dict[str, Any], bound: Bound
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Add what is bound and was not given; an empty ``model`` counts as not given."""
+        """Add what is bound and was not given; an empty ``model`` counts as not given.
+
+        ``stream``, which doors pass on without being asked, is left out where the method does not take it.
+        """
         placed = dict(zip(self.positional or (), arguments, strict=False))
         if self.positional is None or len(placed) < len(arguments) or placed.keys() & named.keys():
             return arguments, named  # not ours to complete, or a mistake that Python tells better
         given = {**placed, **named}
         if not given.get("model") and "model" in bound.settings:
             given.pop("model", None)
+        if not (self.takes_any or "stream" in self.names):
+            given.pop("stream", None)
         fitting = {name: value for name, value in bound.settings.items() if name in self.names}
         fitting |= {name: value for name, value in bound.defaults.items() if self.takes_any or name in self.names}
         return (), {**fitting, **given}

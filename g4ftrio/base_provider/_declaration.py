@@ -41,7 +41,7 @@ class Declaration:
     url: str = ""
     working: bool = True
     needs_auth: bool = False
-    supports_stream: bool = True
+    supports_stream: bool = False
     supports_system_message: bool = True
     supports_message_history: bool = True
     default_model: str = ""
@@ -57,7 +57,7 @@ class Declaration:
         if "label" not in cls.__dict__:
             cls.label = cls.__name__.lower()
         room_for_default(cls)
-        for name, value in list(vars(cls).items()):
+        for name, value in _written(cls).items():
             if _is_template(cls, name) and not isinstance(value, on_class_too):
                 setattr(cls, name, _as_written(name, value))
                 cls._by_generator |= name == "create_async_generator"
@@ -134,6 +134,16 @@ def _as_written(name: str, method: Any) -> on_class_too[..., Any]:
 def _looked_after(result: Any) -> Any:
     """What a method gave; an async generator so that it closes what it opens."""
     return Generated(result) if isinstance(result, AsyncGeneratorType) else result
+
+
+def _written(cls: type) -> dict[str, Any]:
+    """What a class has of its own, and of plain mixins that come before the base which has it as well."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base is not cls and issubclass(base, Declaration):
+            break
+        found = {**vars(base), **found}
+    return found
 
 
 def _is_template(cls: type, name: str) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
+from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 from g4ftrio._errors import UnknownModelError
@@ -28,15 +29,15 @@ class ProviderModelMixin(AbstractProvider):
     """
 
     models: Sequence[str] = ()
-    model_aliases: Mapping[str, str | Sequence[str]] = {}
+    model_aliases: Mapping[str, str | Sequence[str]] = MappingProxyType({})
     image_models: Sequence[str] = ()
     vision_models: Sequence[str] = ()
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for name in _KEPT:
-            if isinstance(kept := getattr(self, name), list | dict | set):
-                setattr(self, name, copy(kept))
+            if not isinstance(kept := getattr(self, name), tuple):
+                setattr(self, name, deepcopy(dict(kept) if isinstance(kept, Mapping) else kept))
 
     @creating
     def get_models(self, /, **params: Any) -> list[str]:  # noqa: ARG002  # those of a subclass may take some

@@ -150,14 +150,14 @@ def _value(parameter: Parameter, system: bool) -> Any:
 
 
 def _empty(annotation: Any) -> Any:
-    """A value of that type; of a union, of its first member that is not None."""
+    """A value of that type; of a union, of its first member that has one."""
     import collections.abc
-    from types import NoneType, UnionType
+    from types import UnionType
     from typing import Literal, Union, get_origin
 
     origin, arguments = get_origin(annotation), _arguments(annotation)
     if origin in (Union, UnionType):
-        return _empty(next(each for each in arguments if each is not NoneType))
+        return next((value for value in map(_empty, arguments) if value is not None), None)
     if origin is Literal:
         return arguments[0] if _is_json(arguments[0]) else None
     kind = origin or annotation
@@ -203,7 +203,7 @@ def _hints(method: Callable[..., Any]) -> dict[str, Any]:
     from typing import get_type_hints
 
     function = unwrap(method)
-    hints = {}
+    hints: dict[str, Any] = {}
     for name, annotation in getattr(function, "__annotations__", {}).items():
         alone = SimpleNamespace(__annotations__={name: annotation})
         with suppress(NameError, TypeError, AttributeError, SyntaxError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from g4ftrio._errors import APIResponseValidationError, APIStatusError, excerpt, status_error
+from g4ftrio._errors import APIResponseValidationError, ProviderError, excerpt, status_error
 from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.dialects._error_body import error_in
 
@@ -25,22 +25,24 @@ class RaiseErrorMixin:
         ``message``, ``code`` and ``failed_generation``, each of which may be missing.
 
         :param data: the decoded JSON
-        :param status: the HTTP status, where it is known; else a status that the payload names counts
+        :param status: the HTTP status, where it is known; where it is no error's, one that the payload names counts
         :raises APIStatusError: the error, by its status
         :raises APIResponseValidationError: it has neither an error nor ``choices`` nor ``data``
         """
+        failed = status if status is not None and status >= 400 else None
         found = error_in(data)
-        error: Exception | None = found
+        error: ProviderError
         if found is not None:
-            said = found.message + _generated(data)
-            error = status_error(status or found.status, said)
-        elif status is not None and status >= 400:
-            error = status_error(status, "")
+            said = found.message or f"{data}"
+            error = status_error(failed or found.status, said + _generated(data))
+        elif failed:
+            error = status_error(failed, f"{data}")
         elif not (isinstance(data, Mapping) and any(data.get(name) for name in _ANSWERS)):
             error = APIResponseValidationError(excerpt(f"neither an answer nor an error: {data}"))
-        if isinstance(error, APIStatusError | APIResponseValidationError):
-            error.provider = getattr(self, "name", None)
-            raise error
+        else:
+            return
+        error.provider = getattr(self, "name", None)
+        raise error
 
 
 def _generated(data: Any) -> str:

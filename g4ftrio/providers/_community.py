@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar
+from urllib.parse import urljoin
 
 from g4ftrio._browser import BrowserSession, WebDriver, read_session
 from g4ftrio._cleaning import Marker
 from g4ftrio._messages import Messages
-from g4ftrio._request import Call
+from g4ftrio._request import Call, ChatRequest
 from g4ftrio._timeouts import TimeoutTypes
 from g4ftrio.base_provider import Ask, ProviderModelMixin, StreamContext
-from g4ftrio.base_provider._binding import creating
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
-from g4ftrio.providers._declared import ApiKey, HttpProvider
+from g4ftrio.providers._declared import ApiKey, HttpProvider, asking
 from g4ftrio.providers._openai_template import OpenaiTemplate
 from g4ftrio.typing import AsyncResult
 
@@ -47,13 +47,13 @@ class Jmuz(OpenaiTemplate):
         "deepseek-chat": "deepseek-v3",
     }
     dialect: Dialect = OpenAIChat(stream_usage=False)
-    advertising = (
+    advertising: ClassVar[tuple[Marker, ...]] = (
         Marker("Join for free", "\n", where="lead"),
         Marker("o1-preview", "\n", where="lead"),
         Marker("https://discord.gg/", "..."),
     )
 
-    @creating
+    @asking
     def create_async_generator(
         self,
         /,
@@ -87,12 +87,13 @@ class Ylokh(HttpProvider):
             "top_p": 1,
             "frequency_penalty": 0,
             "allow_fallback": True,
+            "stream": True,
         },
     )
 
     _free_params: ClassVar[bool] = True
 
-    @creating
+    @asking
     def create_async_generator(
         self,
         /,
@@ -111,9 +112,11 @@ class Ylokh(HttpProvider):
         given = {**params, "stream": stream, "proxy": proxy, "timeout": timeout}
         return self._request(model, messages, given).unread()
 
+    def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
+        return {"messages": [], **super()._body(dialect, request)}  # they come first on this wire
+
     def _fields(self, key: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        page = {"Origin": self.url, "Referer": f"{self.url}/"}
-        return super()._fields(key, {**page, **(extra or {})})
+        return {"Origin": self.url, "Referer": f"{self.url}/", **super()._fields(key, extra)}
 
 
 class Aura(HttpProvider, ProviderModelMixin):
@@ -127,13 +130,12 @@ class Aura(HttpProvider, ProviderModelMixin):
     base_variables = ("AURA_BASE_URL",)
     working = False
     needs_auth = False
-    api_base = "https://openchat.team"
     default_model = "openchat_3.6"
     models = ("openchat_3.6",)
     dialect: Dialect = OpenChat()
     webdriver: WebDriver | None = None
 
-    @creating
+    @asking
     def create_async_generator(
         self,
         /,
@@ -166,10 +168,14 @@ class Aura(HttpProvider, ProviderModelMixin):
         bound: str | None = vars(self).get("api_base") or vars(self).get("url")
         return (bound or self._home()).rstrip("/")
 
+    def _home(self) -> str:
+        return super()._home() or type(self).url
+
     async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
         call, secrets = await super()._prepare(ask, dialect)
         if self.webdriver is None:
             return call, secrets
-        session: BrowserSession = await read_session(self.webdriver, self._address())
-        headers = {**call.headers, **session.headers}
+        page = urljoin(self.api_endpoint, "/") if self.api_endpoint else self._address()
+        session: BrowserSession = await read_session(self.webdriver, page)
+        headers = {**session.headers, **call.headers}
         return Call(method=call.method, url=call.url, headers=headers, body=call.body), (*secrets, *session.secrets)

@@ -148,8 +148,10 @@ class HttpProvider(AnsweringProvider):
         :raises MissingKeyError: there is no key for that address
         """
         address = self.api_endpoint or self._address()
+        self._origin(address)
         if not address.startswith(("http://", "https://")) or not urlsplit(address).hostname:
-            raise SetupError(f"{self.label}: api_base must be an http:// or https:// address, not {address!r}")
+            name = "api_endpoint" if self.api_endpoint else "api_base"
+            raise SetupError(f"{self.label}: {name} must be an http:// or https:// address, not {address!r}")
         if self.needs_auth and not self._key_for(address) and not is_loopback(urlsplit(address).hostname):
             reason = ""
             if found := next((name for name in self.key_variables if environ.get(name)), None):
@@ -237,13 +239,15 @@ class HttpProvider(AnsweringProvider):
     ) -> Self:
         """The same with other settings, for one call. A key that is bound here goes to no other origin."""
         other = copy(self)
-        before = origin(self.api_endpoint or self._address())
+        other._settings = dict(self._settings)
         other._headers = {**self._headers, **(headers or {})}
         other._proxy = proxy or self._proxy
         other.api_endpoint = api_endpoint or self.api_endpoint
         other._bind_address(api_key, api_base)
-        if api_key is None and origin(other.api_endpoint or other._address()) != before:
-            other.__dict__.pop("api_key", None)
+        before, after = (self._origin(each.api_endpoint or each._address()) for each in (self, other))
+        if api_key is None and after != before:
+            vars(other).pop("api_key", None)
+            other._settings.pop("api_key", None)
         return other
 
     def _before_defaults(self) -> Bound:
@@ -268,6 +272,12 @@ class HttpProvider(AnsweringProvider):
             raise SetupError(f"{self.label}: {name} holds no address: {environ[name]!r} ({error})") from error
         return address
 
+    def _origin(self, address: str) -> str:
+        try:
+            return origin(address)
+        except ValueError as error:
+            raise SetupError(f"{self.label}: {address!r} is no address: {error}") from error
+
     def _address(self) -> str:
         bound: str | None = vars(self).get("api_base")
         return (bound or self._home()).rstrip("/")
@@ -285,7 +295,7 @@ class HttpProvider(AnsweringProvider):
         The environment's never goes to loopback: whatever listens there was not what the variable was set for.
         """
         bound: ApiKey = vars(self).get("api_key")
-        if bound or origin(address) not in {origin(self._home()), origin(type(self).api_endpoint)}:
+        if bound or self._origin(address) not in map(self._origin, (self._home(), type(self).api_endpoint)):
             return bound
         from_environment = () if is_loopback(urlsplit(address).hostname) else self.key_variables
         return type(self).api_key or next((value for name in from_environment if (value := environ.get(name))), None)

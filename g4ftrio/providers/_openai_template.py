@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 from g4ftrio._errors import AuthenticationError, ProviderError
@@ -170,4 +171,6 @@ class OpenaiTemplate(HttpProvider, ProviderModelMixin, RaiseErrorMixin):
         if prompt and (not messages or isinstance(self.dialect_for(model or self.model), OpenAIImages)):
             messages = prompt
         media = params.get("media")
+        if isinstance(media, str | bytes | PathLike):
+            media = [media]
         return attach(normalize(messages), media) if media else messages
