@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from g4ftrio._chunks import OUTPUT, AudioResponse, Chunk, ImageResponse, ToolCal
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._generated import look_after
 from g4ftrio._handoff import Pump
-from g4ftrio._loops import open_scopes
+from g4ftrio._loops import clock, open_scopes
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._source import IteratorSource, Source
@@ -63,6 +64,7 @@ class HttpAnswer:
         self._response: http.Response | None = None
         self._decoder = dialect.decoder()
         self._ended = False
+        self._until = inf
         self._patience = _SILENCE_IS_THE_END
 
     async def __aenter__(self) -> Source[Chunk]:
@@ -89,6 +91,10 @@ class HttpAnswer:
                 return []
             if chunks := await self._read():
                 return chunks
+
+    def wait_until(self, moment: float) -> None:
+        """Let no read wait any longer than that, by the loop's clock; one that does is an ``idle`` time-out."""
+        self._until = moment
 
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
@@ -148,7 +154,7 @@ class HttpAnswer:
         if response is None:
             raise RuntimeError("this answer was not opened")
         if not self._decoder.finished:
-            return await response.pull()
+            return await response.pull(self._until)
         began = current_time()
         with CancelScope(deadline=began + self._patience):
             try:
@@ -252,6 +258,8 @@ class Patient:
     async def __aenter__(self) -> Source[Chunk]:
         opened = self._answer.__aenter__
         self._source: Any = await (self._watched(opened) if self._opening else opened())
+        self._keeps_time = hasattr(self._source, "wait_until")
+        self._now = clock()
         self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
         return self
 
@@ -265,7 +273,8 @@ class Patient:
 
         :raises APITimeoutError: it did not come in time
         """
-        batch: list[Chunk] = await self._watched(self._source.pull)
+        read = self._timed if self._keeps_time else self._watched
+        batch: list[Chunk] = await read(self._source.pull)
         if any(isinstance(chunk, OUTPUT) for chunk in batch):
             self._waits.output(clean=any(map(_is_substance, batch)))
         return batch
@@ -286,14 +295,29 @@ class Patient:
         """Close this client too."""
         self._source.adopt(client)
 
+    async def _timed(self, read: Callable[[], Any]) -> Any:
+        """Read from a source that looks at the clock itself: a scope around a read costs as much as the read."""
+        self._source.wait_until(until := self._waits.begin(self._now()))
+        try:
+            return await read()
+        except APITimeoutError:
+            if self._now() < until:
+                raise
+        finally:
+            self._waits.end(self._now())
+        raise self._late()
+
     async def _watched(self, read: Callable[[], Any]) -> Any:
         with CancelScope(deadline=self._waits.begin(current_time())):
             try:
                 return await read()
             finally:
                 self._waits.end(current_time())
+        raise self._late()
+
+    def _late(self) -> APITimeoutError:
         kind, seconds = self._waits.reached()
-        raise APITimeoutError(kind, seconds, provider=self._name)
+        return APITimeoutError(kind, seconds, provider=self._name)
 
 
 class Lazy:

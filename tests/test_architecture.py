@@ -18,7 +18,18 @@ HOUSE = Path(__file__).parent.parent / "g4ftrio"
 # From the ground up. A module or a package may import what is below it, and what stands on its own floor.
 # A new one is placed here by hand.
 FLOORS = (
-    ("_chunks", "_completion", "_errors", "_messages", "_origin", "_report", "_request", "_structured", "_timeouts", "typing"),
+    (
+        "_chunks",
+        "_completion",
+        "_errors",
+        "_messages",
+        "_origin",
+        "_report",
+        "_request",
+        "_structured",
+        "_timeouts",
+        "typing",
+    ),
     ("_cleaning", "_framing", "dialects"),
     ("_auth_file", "_browser", "transports"),
     ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),

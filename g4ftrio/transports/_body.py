@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from math import inf
 
 import anyio
 import httpx
@@ -55,10 +56,12 @@ class Body(httpx.AsyncByteStream):
         if self._decoder.complete:
             self._release(reusable=self._parser.reusable)
 
-    async def pull(self) -> bytes:
+    async def pull(self, until: float = inf) -> bytes:
         """Wait for body bytes: all that one read of the network brought; none at the end.
 
         A cancelled call loses nothing and may be repeated. An error is raised again by every later call.
+
+        :param until: when it is late, by the loop's clock, whatever the request's ``read`` time-out says
 
         :raises httpx.RemoteProtocolError: if the answer is cut or broken
         :raises httpx.ReadError: if the connection broke, or the answer was closed before its end
@@ -69,7 +72,7 @@ class Body(httpx.AsyncByteStream):
             raise anyio.BusyResourceError("reading from")
         self._reading = True
         try:
-            return await (self._read() if self._step is None else self._read_and_tell(self._step))
+            return await (self._read(until) if self._step is None else self._read_and_tell(self._step, until))
         except httpx.TransportError as error:
             self._error = self._error or error
             self.close_now()
@@ -77,14 +80,14 @@ class Body(httpx.AsyncByteStream):
         finally:
             self._reading = False
 
-    async def _read(self) -> bytes:
+    async def _read(self, until: float) -> bytes:
         if self._first:
             first, self._first = self._first, b""
             return first
         decoder = self._decoder
         while (connection := self._connection) is not None:
             try:
-                data = await connection.stream.receive(self._timeout)
+                data = await connection.stream.receive(self._timeout, until)
             except LOST as error:
                 raise read_error(error) from error
             body = decoder.feed(data) if data else decoder.end()
@@ -96,10 +99,10 @@ class Body(httpx.AsyncByteStream):
             raise self._error
         return b""
 
-    async def _read_and_tell(self, step: Step) -> bytes:
+    async def _read_and_tell(self, step: Step, until: float) -> bytes:
         await step.begin()
         try:
-            data = await self._read()
+            data = await self._read(until)
         except httpx.TransportError as error:
             await step.end(error)
             raise

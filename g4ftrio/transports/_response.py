@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from math import inf
 from time import time
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -32,8 +33,11 @@ class Body(Protocol):
     A cancelled ``pull`` of one of our own loses nothing, and may be repeated.
     """
 
-    async def pull(self) -> bytes:
-        """Give the next piece, which is not empty; empty is the end."""
+    async def pull(self, until: float = inf) -> bytes:
+        """Give the next piece, which is not empty; empty is the end.
+
+        :param until: when it is late, by the loop's clock; it then raises httpx's ``ReadTimeout``
+        """
 
     async def aclose(self) -> None:
         """Let go of the connection: keep it if the body was read to its end, else close it without a word."""
@@ -60,8 +64,8 @@ class _Generators:
         self._left: anyio.Event | None = None
         self._over = False
 
-    async def pull(self) -> bytes:
-        with anyio.CancelScope() as scope:  # by which another task's aclose() ends the read
+    async def pull(self, until: float = inf) -> bytes:
+        with anyio.CancelScope(deadline=until) as scope:  # by which another task's aclose() ends the read
             self._reading, self._over = scope, True
             try:
                 piece = await anext(self._pieces, b"")
@@ -71,6 +75,10 @@ class _Generators:
                 self._reading = None
                 if self._left is not None:
                     self._left.set()
+        if self._left is None and anyio.current_time() >= until:
+            import httpx
+
+            raise httpx.ReadTimeout("no byte of the answer came in time")
         return b""
 
     async def aclose(self) -> None:
@@ -141,10 +149,11 @@ class Response:
         """Whether a cancelled ``pull`` loses nothing and may be repeated."""
         return not isinstance(self._body, _Generators)
 
-    async def pull(self) -> bytes:
+    async def pull(self, until: float = inf) -> bytes:
         """Give the next piece of the body, which is not empty; empty is the end.
 
-        :raises APITimeoutError: no byte came within ``idle``
+        :param until: when it is late, by the loop's clock, whatever ``idle`` says
+        :raises APITimeoutError: no byte came within ``idle``, or by then
         :raises TruncatedError: the connection broke, or the body is not whole
         :raises anyio.BrokenResourceError: an earlier read failed, or was cancelled and cannot be repeated
         :raises anyio.BusyResourceError: somebody else is reading
@@ -155,7 +164,7 @@ class Response:
         self._state = "reading"
         try:
             with self._watch:
-                piece = await self._body.pull()
+                piece = await self._body.pull(until)
         except BaseException as error:
             self._interrupted(error)
             raise

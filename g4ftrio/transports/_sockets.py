@@ -6,12 +6,13 @@ import select
 import socket
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 import anyio
 import httpx
 
-__all__ = ("LOST", "READ_SIZE", "Stream", "in_trio", "is_readable", "read_error", "reason")
+__all__ = ("LOST", "READ_SIZE", "Stream", "in_trio", "is_readable", "read_error", "reason", "too_late")
 
 READ_SIZE = 64 * 1024
 LOST = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)  # what a broken stream raises
@@ -26,10 +27,11 @@ class Stream(Protocol):
         :raises httpx.WriteTimeout: after ``timeout`` seconds
         """
 
-    async def receive(self, timeout: float | None) -> bytes:
-        """Wait for bytes; none at the end. A cancelled one loses nothing.
+    async def receive(self, timeout: float | None, until: float = inf) -> bytes:
+        """Wait for bytes; none at the end. One that is cancelled or late loses nothing.
 
-        :raises httpx.ReadTimeout: after ``timeout`` seconds
+        :param until: the moment, by the loop's clock, at which it is late whatever ``timeout`` says
+        :raises httpx.ReadTimeout: after ``timeout`` seconds, or then
         """
 
     def close(self) -> None:
@@ -63,6 +65,12 @@ def reason(error: BaseException) -> str:
     """Why a stream broke, in the system's words."""
     cause = error.__cause__ or error
     return str(cause) or type(cause).__name__
+
+
+def too_late(timeout: float | None) -> httpx.ReadTimeout:
+    """What a reader gets that has waited too long."""
+    within = f" within {timeout:g} s" if timeout is not None else " in time"
+    return httpx.ReadTimeout(f"no byte of the answer came{within}")
 
 
 def read_error(error: BaseException) -> httpx.TransportError:

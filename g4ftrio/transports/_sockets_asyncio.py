@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import httpx
 
-from g4ftrio.transports._sockets import is_readable
+from g4ftrio.transports._sockets import is_readable, too_late
 
 __all__ = ("AsyncioSocket", "dial")
 
@@ -126,12 +126,12 @@ class AsyncioSocket(asyncio.Protocol):
             raise httpx.WriteTimeout(f"the peer did not take the whole request within {timeout:g} s") from None
         self._raise_if_lost()
 
-    async def receive(self, timeout: float | None) -> bytes:
+    async def receive(self, timeout: float | None, until: float = inf) -> bytes:
         while not self._pieces:
             self._raise_if_lost()
             if self._ended:
                 return b""
-            await self._wait(timeout)
+            await self._wait(timeout, until)
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
@@ -146,16 +146,15 @@ class AsyncioSocket(asyncio.Protocol):
         if self._lost is not None:
             raise anyio.BrokenResourceError from self._lost
 
-    async def _wait(self, timeout: float | None) -> None:
+    async def _wait(self, timeout: float | None, until: float) -> None:
         self._waiter = self._loop.create_future()
-        if timeout is not None:
-            self._deadline = self._loop.time() + timeout
-            if self._timer is None or self._timer.when() > self._deadline:
-                self._set_timer()
+        self._deadline = until if timeout is None else min(until, self._loop.time() + timeout)
+        if self._deadline != inf and (self._timer is None or self._timer.when() > self._deadline):
+            self._set_timer()
         try:
             await self._waiter
         except TimeoutError:
-            raise httpx.ReadTimeout(f"no byte of the answer came within {timeout:g} s") from None
+            raise too_late(timeout) from None
         finally:
             self._waiter = None
             self._deadline = inf

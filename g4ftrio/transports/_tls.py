@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from math import inf
 
 import anyio
 from anyio.abc import ByteStream
@@ -22,12 +23,13 @@ class _Plain(ByteStream):
         self.stream = stream
         self.reads = 0
         self.timeout: float | None = None
+        self.until = inf
 
     async def send(self, item: bytes) -> None:
         await self.stream.send(item, self.timeout)
 
     async def receive(self, max_bytes: int = READ_SIZE) -> bytes:  # noqa: ARG002  # the whole of a read is taken
-        data = await self.stream.receive(self.timeout)
+        data = await self.stream.receive(self.timeout, self.until)
         self.reads += 1
         if not data:
             raise anyio.EndOfStream
@@ -66,11 +68,11 @@ class TlsSocket:
         self._plain.timeout = timeout
         await self._tls.send(data)
 
-    async def receive(self, timeout: float | None) -> bytes:
+    async def receive(self, timeout: float | None, until: float = inf) -> bytes:
         if self._plain.reads == self._seen:  # the last one took what had been read before, and did not wait
             await checkpoint()
         self._seen = self._plain.reads
-        self._plain.timeout = timeout
+        self._plain.timeout, self._plain.until = timeout, until
         try:
             return await self._tls.receive(READ_SIZE)
         except anyio.EndOfStream:

@@ -547,7 +547,7 @@ class OwnBody:
         self.closed = 0
         self.shut = 0
 
-    async def pull(self) -> bytes:
+    async def pull(self, until: float = 1e9) -> bytes:
         await anyio.lowlevel.checkpoint()
         piece = self.pieces.pop(0)
         if isinstance(piece, Exception):
