@@ -22,7 +22,8 @@ def _never() -> float:
 class EntrantReport(Struct, kw_only=True):
     """What became of one entrant. Times are seconds of the loop's clock from the race's start, None is never.
 
-    ``connected_at`` stays None where a kept-alive connection was used. ``usage_known`` tells what ``usage`` is worth:
+    ``connected_at`` stays None where a kept-alive connection was used; ``retries`` counts the kept ones that turned out
+    to be dead, so that the request was sent again. ``usage_known`` tells what ``usage`` is worth:
     ``exact`` where the service said it, ``at_least`` where the answer was cut short after some chunks, ``unknown``.
     """
 
@@ -37,6 +38,7 @@ class EntrantReport(Struct, kw_only=True):
     ended_at: float | None = None
     chunks: int = 0
     bytes: int = 0
+    retries: int = 0
     filtered: int = 0
     error: Exception | None = None
     usage: Usage | None = None

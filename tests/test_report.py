@@ -63,6 +63,7 @@ def test_a_report_names_every_field() -> None:
         "ended_at": 2.0,
         "chunks": 3,
         "bytes": 120,
+        "retries": 0,
         "filtered": 1,
         "error": None,
         "usage": {"input_tokens": 4, "output_tokens": 5, "cached_tokens": None, "reasoning_tokens": None},

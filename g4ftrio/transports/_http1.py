@@ -102,6 +102,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         *,
         timeouts: Timeouts = _NO_TIMEOUTS,
         trace: Trace | None = None,
+        connecting: Trace | None = None,
         server_hostname: str | None = None,
         subject: object = None,
     ) -> Answer:
@@ -112,6 +113,8 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
         :param head: as ``encode_head`` writes it; it tells the body's length
         :param timeouts: seconds by name: ``pool``, ``connect``, ``write``, ``read``
+        :param trace: is told of every step
+        :param connecting: is told of the steps of connecting, where ``trace`` is None
         :param server_hostname: whom the certificate has to name; the origin's host by default
         :param subject: what the trace names as its request
         :raises httpx.TransportError: as httpx's own transport does
@@ -121,12 +124,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
         call = Call(method, head, body, timeouts, trace, subject)
         await self._pool.enter(timeouts.get("pool"))
         try:
-            return await self._send(origin, call, server_hostname)
+            return await self._send(origin, call, server_hostname, trace or connecting)
         except BaseException:
             self._pool.leave()
             raise
 
-    async def _send(self, origin: Origin, call: Call, server_hostname: str | None) -> Answer:
+    async def _send(self, origin: Origin, call: Call, server_hostname: str | None, connecting: Trace | None) -> Answer:
         kept = self._pool.take(origin)
         if kept is not None:
             exchange = Exchange(kept, call)
@@ -135,7 +138,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             except (httpx.NetworkError, httpx.RemoteProtocolError):
                 if not exchange.repeatable:
                     raise
-        fresh = await self._open(origin, call, server_hostname)
+        fresh = await self._open(origin, call.timeouts.get("connect"), server_hostname, connecting)
         return await self._run(Exchange(fresh, call), retried=kept is not None)
 
     async def _run(self, exchange: Exchange, *, retried: bool = False) -> Answer:
@@ -146,14 +149,16 @@ class Http1Transport(httpx.AsyncBaseTransport):
             raise
         return Answer(head, Body(exchange, self._pool, first), retried)
 
-    async def _open(self, origin: Origin, call: Call, server_hostname: str | None) -> Connection:
+    async def _open(
+        self, origin: Origin, timeout: float | None, server_hostname: str | None, trace: Trace | None
+    ) -> Connection:
         stream = await connect(
             origin,
             context=self._ssl_context() if origin.scheme == "https" else None,
             server_hostname=server_hostname,
             uds=self._uds,
-            timeout=call.timeouts.get("connect"),
-            trace=call.trace,
+            timeout=timeout,
+            trace=trace,
         )
         connection = Connection(origin, stream)
         self._pool.add(connection)

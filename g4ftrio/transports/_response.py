@@ -120,7 +120,7 @@ class Response:
 
     __slots__ = ("_body", "_released", "_state", "_watch", "headers", "status", "url")
 
-    def __init__(self, status: int, headers: Mapping[str, str], url: httpx.URL, body: Body, watch: Watch) -> None:
+    def __init__(self, status: int, headers: Mapping[str, str], url: str, body: Body, watch: Watch) -> None:
         self.status = status
         self.headers = headers
         self.url = url

@@ -63,11 +63,15 @@ class Watch:
         elif self._record is not None and event.endswith(self._connected):
             self._record.connected_at = self._record.clock()
 
-    def answer(self) -> None:
-        """The head is there: from now on, what breaks is an answer."""
+    def answer(self, *, retried: bool = False) -> None:
+        """The head is there: from now on, what breaks is an answer.
+
+        :param retried: a kept connection had died, and the request was sent again on a new one
+        """
         self._words = _IN_ANSWER
         if self._record is not None:
             self._record.stamp("first_byte_at")
+            self._record.retries += retried
 
     def count(self, piece: bytes) -> None:
         """Note a piece of the body."""

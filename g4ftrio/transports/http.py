@@ -14,6 +14,7 @@ from msgspec import structs
 
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
+from g4ftrio.transports._direct import Direct, Fields, Place, direct, may_go_direct, place
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
 from g4ftrio.transports._translation import Watch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from g4ftrio._report import EntrantReport
     from g4ftrio._timeouts import Timeout
+    from g4ftrio.transports._http1 import Http1Transport
 
 __all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
 
@@ -50,19 +52,23 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
         protocols = ("http/1.1", "h2") if options.get("http2") else ("http/1.1",)
         options["verify"] = _tls_context(protocols, trust_env=options.get("trust_env", True))
     options.setdefault("timeout", None)
+    own = None
     if not any(options.get(name) for name in _STOCK) and not _proxied(trust_env=options.get("trust_env", True)):
-        options["transport"] = _own_transport(options["verify"])
+        options["transport"] = own = _own_transport(options["verify"])
     options.setdefault("limits", httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30))
     try:
-        return httpx.AsyncClient(headers=headers, **options)
+        client = httpx.AsyncClient(headers=headers, **options)
     except (ValueError, httpx.InvalidURL):
         words = "a proxy (proxy=, or from the environment) or base_url is no URL: it begins with http:// or https://"
         raise SetupError(words) from None  # httpx's words would show a proxy's password
     except ImportError as error:
         raise SetupError(str(error)) from error
+    if own is not None:
+        may_go_direct(client, own, options)
+    return client
 
 
-def _own_transport(verify: ssl.SSLContext | bool) -> httpx.AsyncBaseTransport:
+def _own_transport(verify: ssl.SSLContext | bool) -> Http1Transport:
     import httpx
 
     from g4ftrio.transports._http1 import Http1Transport
@@ -121,6 +127,9 @@ async def send(
 
 
 async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
+    short, where = direct(client), place(call.url)
+    if short is not None and where is not None:
+        return await _ask_directly(short, where, call, watch)
     with watch:
         request = client.build_request(
             call.method,
@@ -131,8 +140,27 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
         )
         _check_fields(request.headers.raw)
         response = await client.send(request, stream=True, follow_redirects=False)
-    watch.answer()
-    return Response(response.status_code, response.headers, request.url, body_of(response), watch)
+    watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
+    return Response(response.status_code, response.headers, str(request.url), body_of(response), watch)
+
+
+async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:
+    fields = _fields(call.headers)
+    _check_fields(fields)
+    method = call.method.encode("ascii")
+    head = short.head(method, where.host, where.target, fields, len(call.body))
+    with watch:
+        answer = await short.transport.request(
+            method, where.origin, head, call.body, timeouts=watch.limits(), connecting=watch.trace
+        )
+    watch.answer(retried=answer.retried)
+    headers = Fields(answer.head.headers)
+    if headers.get("content-encoding", "identity") == "identity":
+        return Response(answer.head.status, headers, call.url, answer.body, watch)
+    import httpx
+
+    packed = httpx.Response(answer.head.status, headers=answer.head.headers, stream=answer.body)
+    return Response(answer.head.status, headers, call.url, body_of(packed), watch)
 
 
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -172,10 +200,13 @@ _SAME_METHOD = frozenset({307, 308})
 def _redirected(call: Call, response: Response) -> Call:
     """Turn a call to where a redirect points: never to another origin, and never a POST into a GET."""
     try:
-        target = response.url.join(response.headers["location"])
-    except Exception as error:  # httpx has looked at it before, httpx2 has not
+        import httpx
+
+        here = httpx.URL(response.url)
+        target = here.join(response.headers["location"])
+    except Exception as error:  # httpx's client has looked at it before, others have not
         raise status_error(response.status, "it redirects to what is no URL") from error
-    if _origin(target) != _origin(response.url):
+    if _origin(target) != _origin(here):
         words = f"it redirects to {target.scheme}://{target.netloc.decode()}, and the key goes to no other origin."
         raise status_error(response.status, f"{words} If that is the right one, set api_base to it.")
     if call.method not in {"GET", "HEAD"} and response.status not in _SAME_METHOD:
