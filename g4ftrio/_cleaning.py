@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, ImageResponse, Reasoning, ToolCallDelta, ToolCalls
+from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, ToolCallDelta, ToolCalls
 from g4ftrio._errors import RejectedError, excerpt
 
 __all__ = (
@@ -139,7 +139,10 @@ class TextFilter:
 
 
 class ChunkFilter:
-    """A ``TextFilter`` over chunks. What is not text passes at once and unchanged, before text that is still held."""
+    """A ``TextFilter`` over chunks. What is not text passes at once and unchanged, before text that is still held.
+
+    After a finish reason no text follows, so what is held comes out before it.
+    """
 
     def __init__(self, markers: Iterable[Marker]) -> None:
         self._text = TextFilter(markers)
@@ -158,6 +161,8 @@ class ChunkFilter:
         """Give what is clean and decided: at most one text for each that came, none of them empty."""
         clean: list[Chunk] = []
         for chunk in chunks:
+            if isinstance(chunk, FinishReason):
+                clean += self.close()
             passed = self._text.feed(chunk) if isinstance(chunk, str) else chunk
             if passed != "":
                 clean.append(passed)
@@ -253,7 +258,7 @@ def _passage_end(marker: Marker, text: str, begin: int) -> int | None:
 
 @lru_cache
 def _end(end: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(end)}|(?=\n\n)")
+    return re.compile(rf"{re.escape(end)}|(?=\n\r?\n)")
 
 
 def _is_answer(text: str) -> bool:

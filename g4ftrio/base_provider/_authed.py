@@ -55,9 +55,10 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
 
         :raises MissingAuthError: there is no ``api_key``
         """
-        if not api_key:
+        key = api_key or self._own_key
+        if not key:
             raise MissingKeyError(self.name)
-        return AuthResult(api_key=api_key)
+        return AuthResult(api_key=key)
 
     @on_class_too
     def on_auth(self, /, *, backend: Backend = "trio", **params: Any) -> Iterator[Chunk]:
@@ -98,7 +99,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         params = {**self._merged(params), "stream": stream}
         file = AuthFile(self.get_cache_file())
         kept = await to_thread.run_sync(file.read)
-        if kept is not None and _is_for(kept, params):
+        if kept is not None and _is_for(kept, params.get("api_key") or self._own_key):
             known, answered = deepcopy(vars(kept)), False
             try:
                 async with aclosing(self._authed(file, kept, known, model, messages, params)) as answer:
@@ -122,6 +123,11 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         async with aclosing(self._authed(file, login, {}, model, messages, params)) as answer:
             async for chunk in answer:
                 yield chunk
+
+    @property
+    def _own_key(self) -> Any:
+        """The key that is bound where the class declares one, or that the class itself has."""
+        return getattr(self, "api_key", None)
 
     async def _authed(
         self,
@@ -153,9 +159,8 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
                     yield chunk
 
 
-def _is_for(kept: AuthResult, params: dict[str, Any]) -> bool:
-    """Whether a login may be used for this request: not where the caller gives another key."""
-    key = params.get("api_key")
+def _is_for(kept: AuthResult, key: Any) -> bool:
+    """Whether a login may be used for a request: not where the caller gives another key."""
     return not key or vars(kept).get("api_key", key) == key
 
 

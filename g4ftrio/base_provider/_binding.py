@@ -24,6 +24,7 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 _DEFAULT = "_default_instance"
+_ADDRESSES = ("api_base", "api_endpoint", "base_url")
 
 
 class on_class_too(Generic[P, R]):  # noqa: N801  # it is written as a decorator
@@ -44,8 +45,11 @@ class on_class_too(Generic[P, R]):  # noqa: N801  # it is written as a decorator
 
 
 def creating(function: Callable[Concatenate[Any, P], R]) -> on_class_too[..., R]:
-    """Decorate a method that subclasses write anew with parameters of their own, in whatever form."""
-    return on_class_too(function)
+    """Decorate a method that subclasses write anew, with parameters of their own and in whatever form.
+
+    What is bound to the instance goes before the defaults in its signature.
+    """
+    return as_written(function, lambda instance: instance._before_defaults())
 
 
 class ClassProperty(Generic[R]):
@@ -141,6 +145,8 @@ class _Signature(Struct):
             given.pop("stream", None)
         fitting = {name: value for name, value in bound.settings.items() if name in self.names}
         fitting |= {name: value for name, value in bound.defaults.items() if self.takes_any or name in self.names}
+        if any(given.get(name) not in (None, bound.settings.get(name)) for name in _ADDRESSES):
+            fitting.pop("api_key", None)  # a bound key goes to the bound address only
         return (), {**fitting, **given}
 
 

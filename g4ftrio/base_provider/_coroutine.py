@@ -32,7 +32,7 @@ class CoroutineAnswer:
             return []
         text = await self._ask()
         self._done = True
-        return [text] if text else []
+        return [text]
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -112,6 +112,10 @@ class Declaration:
         given = {name: value for name, value in self._settings.items() if value not in (None, "")}
         return Bound(settings=given, defaults=self._defaults)
 
+    def _before_defaults(self) -> Bound:
+        timeout = {} if self._timeout == Timeout() else {"timeout": self._timeout}
+        return Bound(settings=timeout, defaults=self._defaults)
+
     def _bind(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Set what the class declares as attributes; what is left are parameters for every request."""
         for name in [name for name in settings if _is_declared(type(self), name)]:

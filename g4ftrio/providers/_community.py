@@ -16,10 +16,11 @@ from g4ftrio._messages import Messages
 from g4ftrio._request import Call, ChatRequest
 from g4ftrio._timeouts import TimeoutTypes
 from g4ftrio.base_provider import Ask, ProviderModelMixin, StreamContext
+from g4ftrio.base_provider._binding import creating
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
-from g4ftrio.providers._declared import ApiKey, HttpProvider, asking
+from g4ftrio.providers._declared import ApiKey, HttpProvider
 from g4ftrio.providers._openai_template import OpenaiTemplate
 from g4ftrio.typing import AsyncResult
 
@@ -53,7 +54,7 @@ class Jmuz(OpenaiTemplate):
         Marker("https://discord.gg/", "..."),
     )
 
-    @asking
+    @creating
     def create_async_generator(
         self,
         /,
@@ -93,7 +94,7 @@ class Ylokh(HttpProvider):
 
     _free_params: ClassVar[bool] = True
 
-    @asking
+    @creating
     def create_async_generator(
         self,
         /,
@@ -135,7 +136,7 @@ class Aura(HttpProvider, ProviderModelMixin):
     dialect: Dialect = OpenChat()
     webdriver: WebDriver | None = None
 
-    @asking
+    @creating
     def create_async_generator(
         self,
         /,

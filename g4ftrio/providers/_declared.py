@@ -8,7 +8,7 @@ from copy import copy
 from functools import partial
 from inspect import isawaitable
 from os import environ
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeAlias, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, Unpack
 from urllib.parse import urlsplit
 
 import anyio
@@ -26,7 +26,7 @@ from g4ftrio._request import Call, ChatRequest, ModelParams
 from g4ftrio._source import Source
 from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
-from g4ftrio.base_provider._binding import Bound, as_written, on_class_too
+from g4ftrio.base_provider._binding import creating, on_class_too
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.transports import http
@@ -35,10 +35,7 @@ from g4ftrio.typing import AsyncResult
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ("PER_CALL", "ApiKey", "HttpProvider", "asking")
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ("PER_CALL", "ApiKey", "HttpProvider")
 
 ApiKey: TypeAlias = str | Callable[[], Any] | None
 
@@ -46,11 +43,6 @@ PER_CALL = frozenset({"api_base", "api_endpoint", "api_key", "headers", "proxy"}
 _NOT_IN_THE_BODY = frozenset({"stream", "extra_body", "extra_headers"})
 _LIST_TIMEOUT = Timeout(idle=30, total=30)  # a list of models is small, and somebody waits for it
 _LIST_SIZE = 16 << 20  # bytes; the largest catalogue that was seen has about one MiB
-
-
-def asking(function: Callable[Concatenate[Any, P], R]) -> on_class_too[..., R]:
-    """Decorate a creating method: what is bound to the instance goes before the defaults in its signature."""
-    return as_written(function, lambda provider: provider._before_defaults())
 
 
 class HttpProvider(AnsweringProvider):
@@ -87,7 +79,7 @@ class HttpProvider(AnsweringProvider):
         super().__init__(**settings)
         self._bind_address(api_key, api_base or base_url)
 
-    @asking
+    @creating
     def create_async_generator(
         self,
         /,
@@ -246,13 +238,15 @@ class HttpProvider(AnsweringProvider):
         other._bind_address(api_key, api_base)
         before, after = (self._origin(each.api_endpoint or each._address()) for each in (self, other))
         if api_key is None and after != before:
-            vars(other).pop("api_key", None)
-            other._settings.pop("api_key", None)
+            other._forget_key(headers or {})
         return other
 
-    def _before_defaults(self) -> Bound:
-        timeout = {} if self._timeout == Timeout() else {"timeout": self._timeout}
-        return Bound(settings=timeout, defaults=self._defaults)
+    def _forget_key(self, headers: Mapping[str, str]) -> None:
+        """Drop the bound key, one in a bound header included; a header of this call's stays."""
+        vars(self).pop("api_key", None)
+        self._settings.pop("api_key", None)
+        kept = {name: value for name, value in self._headers.items() if name.lower() != self.key_header.lower()}
+        self._headers = {**kept, **headers}
 
     def _bind_address(self, api_key: ApiKey, api_base: str | None) -> None:
         if api_key:

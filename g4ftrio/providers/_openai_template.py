@@ -16,7 +16,7 @@ from g4ftrio.base_provider import SAFE_PARAMETERS, ProviderModelMixin, RaiseErro
 from g4ftrio.base_provider._binding import creating, on_class_too
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_images import OpenAIImages
-from g4ftrio.providers._declared import PER_CALL, ApiKey, HttpProvider, asking
+from g4ftrio.providers._declared import PER_CALL, ApiKey, HttpProvider
 from g4ftrio.typing import AsyncResult, Media
 
 __all__ = ("OpenaiTemplate",)
@@ -49,7 +49,7 @@ class OpenaiTemplate(HttpProvider, ProviderModelMixin, RaiseErrorMixin):
 
     _extra_params: ClassVar[frozenset[str]] = _OF_IMAGES
 
-    @asking
+    @creating
     def create_async_generator(
         self,
         /,

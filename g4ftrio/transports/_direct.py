@@ -36,7 +36,7 @@ class Direct:
         self.transport = transport
         self._encode = encode_head
         self._raw = client.headers.raw
-        self._fields = [(name.lower(), value) for name, value in self._raw]
+        self._fields = [(name.lower(), (name, value)) for name, value in self._raw]
 
     def fits(self, client: httpx.AsyncClient) -> bool:
         """Whether the client still changes nothing else."""
@@ -46,8 +46,8 @@ class Direct:
 
     def head(self, method: bytes, host: bytes, target: bytes, fields: list[tuple[bytes, bytes]], length: int) -> bytes:
         """Write a request's head as httpx would: a call's own fields go before the client's."""
-        own = {name for name, _ in fields}
-        head = [(b"Host", host), *(field for field in self._fields if field[0] not in own), *fields]
+        own = {name.lower() for name, _ in fields}
+        head = [(b"Host", host), *(field for name, field in self._fields if name not in own), *fields]
         if length:
             head.append((b"Content-Length", b"%d" % length))
         return self._encode(method, target, head)

@@ -270,19 +270,16 @@ async def test_every_door_goes_through_the_same_flow() -> None:
 class ByHand(Service):
     """Keeps its login elsewhere."""
 
-    place: ClassVar[dict[str, AuthResult | None]] = {}
-
     def write_cache_file(self, cache_file: Path | None = None, auth_result: AuthResult | None = None) -> None:
-        self.place["it"] = auth_result
+        self.events.append(f"write {cache_file == self.get_cache_file()} {vars(auth_result)['token'][-1]}")
 
 
 @pytest.mark.anyio
 @however
-async def test_an_overriding_write_cache_file_is_asked_to_keep_it(how: str) -> None:
+async def test_an_overriding_write_cache_file_is_asked_once_to_keep_it(how: str) -> None:
     cls = service(base=ByHand)
     assert await ask(cls, how) == ["a", "b"]
-    assert vars(ByHand.place["it"])["token"] == f"{SECRET}-1"
-    assert kept(cls) is None
+    assert cls.events == ["log in", "ask with 1", "kept None", "write True 1", "kept None"]
 
 
 # The ways to write the login.
@@ -483,6 +480,27 @@ async def test_another_key_than_the_kept_one_is_not_ignored_and_takes_its_place(
     assert await ask(Keyed, how, api_key=f"{SECRET}2") == ["2"]
     assert await ask(Keyed(api_key=f"{SECRET}3"), how) == ["3"]
     assert await ask(Keyed, how) == ["3"]
+
+
+class Declaring(Keyed):
+    api_key: str | None = None
+
+
+class WithItsOwn(Keyed):
+    api_key = f"{SECRET}own"
+
+
+@pytest.mark.anyio
+@however
+async def test_a_key_counts_also_where_the_class_declares_it(how: str) -> None:
+    with pytest.raises(MissingAuthError):
+        await ask(Declaring, how)
+    assert await ask(Declaring(api_key=f"{SECRET}1"), how) == ["1"]
+    assert await ask(Declaring(api_key=f"{SECRET}2"), how) == ["2"]
+    assert await ask(Declaring, how) == ["2"]
+    assert await ask(WithItsOwn, how) == ["own"]
+    assert await ask(WithItsOwn(api_key=f"{SECRET}1"), how) == ["1"]
+    assert await ask(WithItsOwn, how) == ["own"]
 
 
 # The file.

@@ -87,23 +87,29 @@ def test_the_signature_of_a_base_s_door_is_the_same_on_the_class_and_on_an_insta
     assert "messages" in names
 
 
+def helped(thing: object) -> str:
+    """What ``help()`` shows, without the line breaks, which differ from one Python to another."""
+    text = pydoc.plain(pydoc.render_doc(thing))
+    return " ".join(text.replace(" |", " ").split()).replace("( ", "(").replace(" )", ")")
+
+
 @on_every_base
 @pytest.mark.parametrize("on", ["class", "instance"])
 def test_help_shows_every_door_of_a_base_with_its_parameters_and_its_words(
     base: type[AbstractProvider], on: str
 ) -> None:
-    text = pydoc.plain(pydoc.render_doc(base if on == "class" else base()))
+    text = helped(base if on == "class" else base())
     for door in DOORS:
-        assert f"{door}(m" in text
-    assert " params" in text
+        assert f" {door}(m" in text
     assert "Ask, and read the answer as it comes: ``async with provider.stream" in text
+    assert f" params = '{base.__name__} supports: (" in text
 
 
 @pytest.mark.parametrize("on", ["class", "instance"])
 def test_help_shows_what_a_subclass_wrote(on: str) -> None:
-    text = pydoc.plain(pydoc.render_doc(Plain if on == "class" else Plain()))
+    text = helped(Plain if on == "class" else Plain())
     assert "A provider of mine." in text
-    assert f"create_async_generator{WRITTEN}" in text
+    assert f" create_async_generator{WRITTEN}" in text
 
 
 @pytest.mark.parametrize("cls", [g4ftrio.Race, g4ftrio.Fallback, OpenAI, Jmuz])

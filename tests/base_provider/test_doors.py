@@ -653,6 +653,16 @@ def test_create_completion_of_async_provider_gives_one_item_the_whole_text() -> 
     assert list(answer) == []
 
 
+class SaysNothing(AsyncProvider):
+    async def create_async(self, model: str, messages: Messages, **kw: Any) -> str:
+        return ""
+
+
+def test_create_completion_of_async_provider_gives_one_item_though_the_text_is_empty() -> None:
+    assert list(SaysNothing.create_completion("m", WHY)) == [""]
+    assert SaysNothing.complete_sync("Why?").text == ""
+
+
 asked: list[str] = []
 
 
@@ -767,6 +777,13 @@ async def test_what_is_not_text_adds_what_str_gives(cls: type[AbstractProvider])
 # `create_async` of a synchronous provider.
 
 
+def test_create_async_of_abstract_provider_takes_timeout_loop_and_executor_by_name() -> None:
+    parameters = signature(AbstractProvider.create_async).parameters
+    assert list(parameters) == ["model", "messages", "timeout", "loop", "executor", "params"]
+    for name in ("timeout", "loop", "executor"):
+        assert (parameters[name].kind, parameters[name].default) == (Parameter.KEYWORD_ONLY, None)
+
+
 class Blocking(AbstractProvider):
     """Waits for what it is given as ``until``, and tells in which thread."""
 
@@ -869,11 +886,15 @@ async def printed() -> None:
         print(chunk, end="")
 
 
-@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio.run", "trio.run"])
-def test_the_documents_own_lines_run_unchanged(run: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
-    drive = (lambda function: run(function())) if run is asyncio.run else run
-    assert drive(collected) == "It is 42."
-    drive(printed)
+def test_the_documents_own_lines_run_unchanged_under_asyncio_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert asyncio.run(collected()) == "It is 42."
+    asyncio.run(printed())
+    assert capsys.readouterr().out == "It is 42."
+
+
+def test_the_documents_own_lines_run_unchanged_under_trio_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert trio.run(collected) == "It is 42."
+    trio.run(printed)
     assert capsys.readouterr().out == "It is 42."
 
 

@@ -56,14 +56,13 @@ STATUSES: tuple[tuple[int | None, type[ProviderError]], ...] = (
 NAMED = (BadRequestError, MissingAuthError, PaymentRequiredError, RateLimitError)
 
 
-@pytest.mark.parametrize("on", ["class", "instance"])
 @pytest.mark.parametrize(("payload", "words"), PAYLOADS, ids=[str(payload) for payload, _ in PAYLOADS])
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_an_error_payload_is_an_error_of_the_status_s_kind_with_the_service_s_words(
-    payload: Any, words: str, status: int | None, kind: type[ProviderError], on: str
+    payload: Any, words: str, status: int | None, kind: type[ProviderError]
 ) -> None:
     with pytest.raises(kind) as caught:
-        (Service if on == "class" else Service()).raise_error(payload, status)
+        Service.raise_error(payload, status)
     error = caught.value
     assert (error.message, error.provider) == (words, "service/m")
     assert error.status == (status if status and status >= 400 else None)
@@ -145,3 +144,8 @@ def test_a_long_payload_is_cut() -> None:
 def test_openai_template_has_it() -> None:
     with pytest.raises(RateLimitError, match="openaitemplate: too many requests"):
         OpenaiTemplate.raise_error({"error": "slow down"}, 429)
+
+
+def test_it_may_be_called_on_an_instance_whose_name_the_error_has() -> None:
+    with pytest.raises(RateLimitError, match="mine: too many requests"):
+        Service(name="mine").raise_error({"error": "slow down"}, 429)

@@ -598,15 +598,13 @@ def test_row_raise_error_mixin_is_in_the_template() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "address", ["http://127.0.0.1:port/v1", "http://127.0.0.1:99999", "http://[::1", "shop", "//x"]
-)
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port/v1", "http://127.0.0.1:99999", "http://[::1", "shop"])
 async def test_an_address_that_is_none_is_a_fault_of_the_set_up(address: str) -> None:
     with forbid_network():
         for named in ({"api_base": address}, {"api_endpoint": address}):
-            with pytest.raises(SetupError, match="shop: .*address"):
+            with pytest.raises(SetupError, match=r"shop: .*address"):
                 await read(Shop.create_async_generator("m", ASK, **named))
-            with pytest.raises(SetupError, match="shop: .*address"):
+            with pytest.raises(SetupError, match=r"shop: .*address"):
                 await Shop(**named).complete(ASK)
 
 
@@ -945,7 +943,6 @@ async def test_a_key_of_one_call_is_not_that_of_the_next(monkeypatch: pytest.Mon
         assert [asked["authorization"] for asked in elsewhere.asked] == ["Bearer sk-beside", None] * 2
 
 
-@pytest.mark.xfail(reason="what is bound is filled in beside the caller's api_base", strict=True)
 @pytest.mark.anyio
 async def test_a_subclass_that_names_the_key_does_not_send_the_bound_one_to_another_address() -> None:
     class Naming(Shop):
