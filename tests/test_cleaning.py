@@ -419,3 +419,20 @@ def test_text_without_control_characters_is_the_very_object() -> None:
 @given(st.text())
 def test_printable_text_stays_as_it_is(text: str) -> None:
     assert printable(printable(text)) == printable(text)
+
+
+def test_text_that_is_held_comes_out_before_the_finish_reason() -> None:
+    held = ChunkFilter([Marker("advert", "\n")])
+    assert held.feed(["text ad", Usage(1, 2), FinishReason("stop")]) == [
+        "text ",
+        Usage(1, 2),
+        "ad",
+        FinishReason("stop"),
+    ]
+    assert held.close() == []
+
+
+@pytest.mark.parametrize("blank", ["\n\n", "\r\n\r\n", "\n\r\n"])
+def test_a_passage_ends_at_a_blank_line_of_either_kind(blank: str) -> None:
+    passages = TextFilter([Marker("advert", "...")])
+    assert passages.feed(f"a advert b{blank}c ... d") + passages.close() in (f"a {blank}c ... d", "a \n\r\nc ... d")

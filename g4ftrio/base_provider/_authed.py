@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from anyio import to_thread
 
@@ -48,6 +48,9 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
     A login that was kept is tried first. Where there is none, or the service refuses it before it has answered
     anything, ``on_auth_async`` gives another, which is kept as soon as the first chunk has proved it good.
     """
+
+    _by_generator: ClassVar[bool] = True  # also in front of a base that answers by itself
+    _free_params: ClassVar[bool] = True
 
     @creating
     async def on_auth_async(self, /, *, api_key: str | None = None, **params: Any) -> AuthResult:  # noqa: ARG002  # a subclass's own

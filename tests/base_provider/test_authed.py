@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import anyio
+import httpx
 import pytest
 
 import g4ftrio
 from g4ftrio import AuthResult, Chunk, MissingAuthError, SetupError
 from g4ftrio.base_provider import AsyncAuthedProvider, AsyncGeneratorProvider, AuthFileMixin
+from g4ftrio.providers import OpenaiTemplate
 from g4ftrio.typing import AsyncResult, Messages
 
 Provider: TypeAlias = Any  # a class or an instance
@@ -280,6 +282,39 @@ async def test_an_overriding_write_cache_file_is_asked_once_to_keep_it(how: str)
     cls = service(base=ByHand)
     assert await ask(cls, how) == ["a", "b"]
     assert cls.events == ["log in", "ask with 1", "kept None", "write True 1", "kept None"]
+
+
+class OverATemplate(Service, OpenaiTemplate):
+    """Logs in for a key, with which the service behind the template is asked."""
+
+    api_base = "https://service.example/v1"
+    default_model = "m"
+
+    async def create_authed(self, model: str, messages: Messages, auth_result: AuthResult, **kw: Any) -> AsyncResult:
+        key = vars(auth_result)["token"]
+        answer = super(AsyncAuthedProvider, self).create_async_generator(model, messages, api_key=key)
+        async with aclosing(answer):  # type: ignore[type-var]  # it has aclose()
+            async for chunk in answer:
+                yield chunk
+
+
+@pytest.mark.anyio
+@however
+async def test_a_login_in_front_of_a_declared_provider_goes_before_every_answer(how: str) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["authorization"])
+        return httpx.Response(200, json={"choices": [{"message": {"content": "Hi."}, "finish_reason": "stop"}]})
+
+    keys: list[str] = []
+    cls = service(base=OverATemplate)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(serve)) as client:
+        if how == "sync":
+            chunks = await anyio.to_thread.run_sync(lambda: list(cls(http_client=client).create_completion("m", WHY)))
+            assert "".join(map(str, chunks)) == "Hi."
+        else:
+            assert (await cls(http_client=client).complete("Why?")).text == "Hi."
+    assert keys == [f"Bearer {SECRET}-1"]
+    assert kept(cls) == "1"
 
 
 # The ways to write the login.

@@ -268,6 +268,16 @@ class Lonely(RaiseErrorMixin):
     """No provider at all."""
 
 
+class LonelyChild(Lonely):
+    pass
+
+
+def test_a_default_instance_is_of_the_very_class_also_where_that_is_no_provider() -> None:
+    instances: list[Any] = [cls.raise_error.__self__ for cls in (Lonely, LonelyChild, Lonely)]  # type: ignore[attr-defined]  # of a method
+    assert [type(instance) for instance in instances] == [Lonely, LonelyChild, Lonely]
+    assert instances[0] is instances[2]
+
+
 def test_raise_error_works_on_the_class_and_on_an_instance_of_what_is_no_provider() -> None:
     Lonely.raise_error({"choices": [{}]})
     Lonely().raise_error({"data": [{}]})

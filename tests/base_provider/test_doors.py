@@ -386,6 +386,12 @@ async def test_a_static_method_gets_the_bound_settings_that_its_signature_names(
 
 
 @pytest.mark.anyio
+async def test_a_method_that_takes_any_keyword_gets_bound_parameters_and_no_bound_settings() -> None:
+    bound = GeneratorStatic(proxy="http://127.0.0.1:1", timeout=7, headers={"X": "1"}, top_k=3, api_key="k")
+    assert await bound.create_async("m", WHY) == said("m", WHY, None, {"api_key": "k", "top_k": 3})
+
+
+@pytest.mark.anyio
 async def test_what_a_call_gives_goes_before_what_is_bound() -> None:
     bound = StaticTeller(model="m", proxy="http://127.0.0.1:1", api_key="k")
     asked = bound.create_async_generator("asked", WHY, None, api_key="another")

@@ -963,6 +963,25 @@ async def test_a_subclass_that_names_the_key_does_not_send_the_bound_one_to_anot
         assert [asked["authorization"] for asked in (*home.asked, *elsewhere.asked)] == ["Bearer sk-bound", None]
 
 
+@pytest.mark.anyio
+async def test_a_key_in_a_bound_header_does_not_go_to_another_address() -> None:
+    async with Recorder(HELLO) as home, Recorder(HELLO) as elsewhere:
+        provider = Shop(api_base=home.url, headers={"authorization": "Bearer sk-by-hand", "X-Shop": "1"})
+        await read(provider.create_async_generator("m", ASK))
+        await read(provider.create_async_generator("m", ASK, api_base=elsewhere.url))
+        asked = [*home.asked, *elsewhere.asked]
+        assert [each["authorization"] for each in asked] == ["Bearer sk-by-hand", None]
+        assert [each["x-shop"] for each in asked] == ["1", "1"]
+
+
+def test_a_bound_stream_goes_before_the_signatures_default_at_the_synchronous_door() -> None:
+    recorder = Recorder(HELLO)
+    with in_thread(recorder):
+        provider = Shop(api_base=recorder.url, stream=False)
+        assert "".join(map(str, provider.create_completion("m", ASK)))
+        assert recorder.asked[-1].json["stream"] is False
+
+
 # How it is found and shown.
 
 
