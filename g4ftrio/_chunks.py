@@ -19,6 +19,7 @@ __all__ = (
     "Failover",
     "FinishReason",
     "ImageResponse",
+    "Notice",
     "ProviderInfo",
     "Reasoning",
     "Refusal",
@@ -53,6 +54,15 @@ class Reasoning(TypedChunk, Struct, frozen=True):
 
 class Refusal(TypedChunk, Struct, frozen=True):
     """A piece of a refusal that the service sent apart from the answer's text."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Notice(TypedChunk, Struct, frozen=True):
+    """Something for the user that is not the model's: the link of a login, say. It wins no race."""
 
     text: str
 

@@ -363,7 +363,7 @@ class RaceContext(StreamContext):
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         if self._course is None:
             return False
         try:

@@ -13,6 +13,7 @@ from g4ftrio._chunks import (
     Failover,
     FinishReason,
     ImageResponse,
+    Notice,
     ProviderInfo,
     Reasoning,
     Refusal,
@@ -29,6 +30,7 @@ CALL = ToolCall(id="call_1", name="weather", arguments='{"city": "Rome"}')
 PRINTED = [
     (Reasoning("hm"), ""),
     (Refusal("I will not."), "I will not."),
+    (Notice("open https://a"), "open https://a"),
     (ToolCallDelta(index=0, id="call_1", name="weather", arguments="{"), ""),
     (ToolCalls((CALL,)), ""),
     (Usage(input_tokens=1), ""),
@@ -62,7 +64,7 @@ def test_a_chunk_can_be_added_to_text_on_either_side(chunk: TypedChunk, printed:
 
 
 def test_text_gathers_over_a_whole_stream_of_any_chunks() -> None:
-    stream: list[Chunk] = ["The ", Reasoning("hm"), "sky", *(chunk for chunk, _ in PRINTED[3:6]), "."]
+    stream: list[Chunk] = ["The ", Reasoning("hm"), "sky", *(chunk for chunk, _ in PRINTED[4:7]), "."]
     text = ""
     for chunk in stream:
         text += chunk

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from anyio import to_thread
 
 from g4ftrio._auth_file import AuthFile, cache_folder
-from g4ftrio._chunks import AuthResult, Chunk
+from g4ftrio._chunks import AuthResult, Chunk, Notice
 from g4ftrio._errors import AuthenticationError, MissingKeyError
 from g4ftrio._messages import Messages
 from g4ftrio._source import IteratorSource, Source
@@ -98,7 +98,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
     async def create_async_generator(
         self, /, model: str, messages: Messages, stream: bool = True, **params: Any
     ) -> AsyncResult:
-        """Give the answer's chunks, after what a login has to say to the user."""
+        """Give the answer's chunks, after what a login has to say to the user, whose text comes as ``Notice``."""
         params = {**self._merged(params), "stream": stream}
         file = AuthFile(self.get_cache_file())
         kept = await to_thread.run_sync(file.read)
@@ -120,7 +120,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
                 if isinstance(chunk, AuthResult):
                     login = chunk
                 else:
-                    yield chunk
+                    yield Notice(chunk) if isinstance(chunk, str) else chunk
         if login is None:
             raise AuthenticationError("on_auth_async gave no AuthResult", provider=self.name)
         async with aclosing(self._authed(file, login, {}, model, messages, params)) as answer:

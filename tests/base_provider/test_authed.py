@@ -18,9 +18,10 @@ import httpx
 import pytest
 
 import g4ftrio
-from g4ftrio import AuthResult, Chunk, MissingAuthError, SetupError
+from g4ftrio import AuthResult, Chunk, MissingAuthError, Notice, SetupError
 from g4ftrio.base_provider import AsyncAuthedProvider, AsyncGeneratorProvider, AuthFileMixin
 from g4ftrio.providers import OpenaiTemplate
+from g4ftrio.testing import Scripted
 from g4ftrio.typing import AsyncResult, Messages
 
 Provider: TypeAlias = Any  # a class or an instance
@@ -381,9 +382,22 @@ async def test_the_chunks_of_a_login_come_to_the_user_before_the_answer_and_its_
     how: str, base: type[Service]
 ) -> None:
     cls = service(base=base)
-    assert await ask(cls, how) == ["open https://login.example", "a", "b"]
+    assert await ask(cls, how) == [Notice("open https://login.example"), "a", "b"]
     assert kept(cls) == "1"
     assert await ask(cls, how) == ["a", "b"]
+
+
+class Waiting(Service):
+    async def on_auth_async(self, **kw: Any) -> AsyncIterator[Chunk]:  # type: ignore[override]  # the other form
+        yield "open https://login.example"
+        await anyio.sleep_forever()
+
+
+@pytest.mark.anyio
+async def test_a_login_link_wins_no_race() -> None:
+    async with g4ftrio.race([service(base=Waiting), Scripted("x", delay=0.05, name="other")], "Why?") as stream:
+        assert (await stream.collect()).text == "x"
+    assert stream.winner == "other"
 
 
 @pytest.mark.anyio
@@ -720,7 +734,7 @@ async def test_a_cancellation_closes_the_login_or_the_answer_and_keeps_only_what
             while True:
                 got.append(await anext(chunks))
     assert scope.cancelled_caught
-    assert (got, ended) == (["link", "a"][: len(ends)], ends)
+    assert (got, ended) == ([Notice("link"), "a"][: len(ends)], ends)
     assert cls.get_cache_file().exists() is (at == "answer")
 
 

@@ -413,6 +413,8 @@ def test_a_wrong_call_is_told_as_python_tells_it() -> None:
         bound.create_async_generator("asked")
     with pytest.raises(TypeError, match="got multiple values for argument 'model'"):
         bound.create_async_generator("asked", WHY, model="twice")
+    with pytest.raises(TypeError, match="takes from 2 to 5 positional arguments but 6 were given"):
+        bound.create_async_generator("asked", WHY, None, None, 120, "one too many")
 
 
 def test_a_setting_that_nobody_knows_is_refused_and_the_nearest_is_named() -> None:
@@ -559,6 +561,14 @@ async def test_a_synchronous_provider_may_write_asynchronous_doors_over_its_own(
 ) -> None:
     assert await door(OverSync, "m") == "over sync"
     assert await door(OverSync(), "m") == "over sync"
+
+
+@pytest.mark.anyio
+async def test_a_generator_over_a_synchronous_method_belongs_to_the_task_that_opens_it() -> None:
+    stream = await SyncPlain.stream("Why?", model="m").settle()
+    assert (await stream.collect()).text == said("m", WHY, None, {})
+    with pytest.raises(TypeError, match="cannot be settled: use `async with"):
+        await OverSync.stream("Why?").settle()
 
 
 # What is never forwarded, and defaults.
