@@ -100,7 +100,8 @@ def race_sync(
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
     whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
-    return whole.stream_sync(messages, model=model, system=system, timeout=timeout, backend=backend, **params)
+    context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
+    return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
 
 
 class Race(AnsweringProvider):
