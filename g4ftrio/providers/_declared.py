@@ -211,7 +211,8 @@ class HttpProvider(AnsweringProvider):
         return {**fields, **type(self).headers, **self._headers, **(extra or {})}
 
     def _open_client(self) -> Any:
-        return http.open_http_client(**({"proxy": self._proxy} if self._proxy else {}))
+        options: dict[str, Any] = {"proxy": self._proxy} if self._proxy else {}
+        return http.open_http_client(**options)
 
     def _request(self, model: str, messages: str | Messages, params: dict[str, Any]) -> StreamContext:
         given = {name: value for name, value in params.items() if name in PER_CALL and value}

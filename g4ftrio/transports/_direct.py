@@ -88,9 +88,11 @@ def place(url: str) -> Place | None:
     from g4ftrio.transports._http1 import Origin
 
     parts = urlsplit(url)
+    if parts.scheme not in _PORTS:
+        return None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-    if "@" in parts.netloc or "/." in target or not (_HOST.fullmatch(host) and _PLAIN.fullmatch(target) and port):
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    if "@" in parts.netloc or "/." in target or not (_HOST.fullmatch(host) and _PLAIN.fullmatch(target)):
         return None
     named = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
     return Place(Origin(parts.scheme, host, port), named.encode("ascii"), target.encode("ascii"))

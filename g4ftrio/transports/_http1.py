@@ -8,8 +8,9 @@ and a pool whose cost does not grow. Proxies and HTTP/2 are left to httpx's own 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import httpx
 from anyio.lowlevel import cancel_shielded_checkpoint
@@ -19,12 +20,14 @@ from g4ftrio.transports._connect import Origin, connect
 from g4ftrio.transports._exchange import Call, Exchange, Timeouts, Upload
 from g4ftrio.transports._pool import Connection, Pool
 from g4ftrio.transports._trace import Trace
+from g4ftrio.transports._warm import Warmer
 from g4ftrio.transports._wire import Head, encode_head
 
 __all__ = ("Answer", "Http1Transport", "Origin", "Upload", "encode_head")
 
 _PORTS = {"http": 80, "https": 443}
 _NO_TIMEOUTS: Timeouts = {}
+_AHEAD = 10.0  # seconds that opening a connection ahead of time may take
 
 ContextSource = ssl.SSLContext | Callable[[], ssl.SSLContext] | None
 
@@ -49,6 +52,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
     :param max_idle_connections: how many connections are kept; None is no limit
     :param keepalive_expiry: seconds that a connection is kept unused; None is no limit
     :param uds: the path of a Unix socket to go through
+    :param warm: how many idle connections to an origin to keep open while the transport is entered
     """
 
     def __init__(
@@ -59,11 +63,30 @@ class Http1Transport(httpx.AsyncBaseTransport):
         max_idle_connections: int | None = None,
         keepalive_expiry: float | None = 30.0,
         uds: str | None = None,
+        warm: Mapping[Origin, int] | None = None,
     ) -> None:
         self._context_source = ssl_context
         self._context: ssl.SSLContext | None = None
         self._uds = uds
         self._pool = Pool(max_connections, max_idle_connections, keepalive_expiry)
+        self._warmer = Warmer(self._pool, warm, self._open_ahead) if warm else None
+
+    async def __aenter__(self) -> Self:
+        if self._warmer is not None:
+            await self._warmer.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        try:
+            if self._warmer is not None:
+                await self._warmer.__aexit__(kind, error, traceback)
+        finally:
+            await self.aclose()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and give the answer when its head has come."""
@@ -163,6 +186,9 @@ class Http1Transport(httpx.AsyncBaseTransport):
         connection = Connection(origin, stream)
         self._pool.add(connection)
         return connection
+
+    async def _open_ahead(self, origin: Origin) -> Connection:
+        return await self._open(origin, _AHEAD, None, None)
 
     def _ssl_context(self) -> ssl.SSLContext:
         if self._context is None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from g4ftrio._report import EntrantReport
     from g4ftrio._timeouts import Timeout
-    from g4ftrio.transports._http1 import Http1Transport
+    from g4ftrio.transports._http1 import Http1Transport, Origin
 
 __all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
 
@@ -34,13 +34,15 @@ _HOPS = 3  # redirects that are followed
 _STOCK = ("transport", "proxy", "http2", "limits", "mounts", "cert")  # options that ask for a transport of httpx's
 
 
-def open_http_client(**options: Any) -> httpx.AsyncClient:
+def open_http_client(*, warm: Mapping[str, int] | None = None, **options: Any) -> httpx.AsyncClient:
     """Open an HTTP client to share between providers; close it with ``async with`` or ``aclose()``.
 
     It has no time-outs of its own (those of each request count), no limit of connections, and one TLS context for
     the whole process, which costs 20 ms to build. It sends over this library's own transport; with a proxy, HTTP/2,
     limits or mounts, which that does not know, over httpx's.
 
+    :param warm: how many connections to keep open ahead of time, by address: ``{"https://api.openai.com": 2}``. They
+        are opened while the client is entered (``async with``), and again after a race has used them up
     :param options: whatever ``httpx.AsyncClient`` takes: ``proxy=``, ``verify=``, ``limits=``, ``transport=``, ...
     :raises SetupError: a proxy that is not a URL, or a package that is missing for what is asked
     """
@@ -54,7 +56,11 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
     options.setdefault("timeout", None)
     own = None
     if not any(options.get(name) for name in _STOCK) and not _proxied(trust_env=options.get("trust_env", True)):
-        options["transport"] = own = _own_transport(options["verify"])
+        options["transport"] = own = _own_transport(options["verify"], _origins(warm))
+    elif warm:
+        raise SetupError(
+            "warm= keeps connections of this library's own transport, and a proxy or option asks for httpx's"
+        )
     options.setdefault("limits", httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30))
     try:
         client = httpx.AsyncClient(headers=headers, **options)
@@ -68,13 +74,23 @@ def open_http_client(**options: Any) -> httpx.AsyncClient:
     return client
 
 
-def _own_transport(verify: ssl.SSLContext | bool) -> Http1Transport:
+def _origins(warm: Mapping[str, int] | None) -> dict[Origin, int]:
+    found = {}
+    for address, count in (warm or {}).items():
+        where = place(address)
+        if where is None:
+            raise SetupError(f"warm= names addresses such as https://api.example.com, not {address!r}")
+        found[where.origin] = count
+    return found
+
+
+def _own_transport(verify: ssl.SSLContext | bool, warm: Mapping[Origin, int]) -> Http1Transport:
     import httpx
 
     from g4ftrio.transports._http1 import Http1Transport
 
     context = partial(httpx.create_ssl_context, verify=verify) if isinstance(verify, bool) else verify
-    return Http1Transport(ssl_context=context, max_idle_connections=100)
+    return Http1Transport(ssl_context=context, max_idle_connections=100, warm=warm)
 
 
 def _proxied(*, trust_env: bool) -> bool:
