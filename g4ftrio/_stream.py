@@ -28,6 +28,9 @@ from g4ftrio._source import ItemStream, Source
 __all__ = ("Gathered", "RaceStream", "Stream", "TextStream")
 
 
+_TEXT_ONLY = {str}
+
+
 class Gathered:
     """What the chunks of an answer amount to. ``add`` looks at a chunk's class in a table, once for each chunk."""
 
@@ -44,6 +47,9 @@ class Gathered:
 
     def add(self, chunks: list[Chunk]) -> None:
         """Add what was given out since."""
+        if set(map(type, chunks)) == _TEXT_ONLY:
+            self.texts += chunks  # type: ignore[arg-type]  # they are all of type str
+            return
         for chunk in chunks:
             if isinstance(chunk, str):
                 self.texts.append(chunk)
