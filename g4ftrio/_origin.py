@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 __all__ = ("is_loopback", "origin")
@@ -10,6 +11,7 @@ __all__ = ("is_loopback", "origin")
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")  # not 127.example.net
 
 
+@lru_cache(maxsize=512)
 def origin(address: str) -> str:
     """Scheme, host and port.
 

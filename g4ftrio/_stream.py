@@ -159,8 +159,9 @@ class Stream(ItemStream[Chunk]):
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
-        self._forget()
-        await super().aclose()
+        if not self._closed:
+            self._forget()
+            await super().aclose()
 
     def __del__(self) -> None:
         # Nothing can be awaited here, and nobody may be left to do it: the socket is closed at once.

@@ -354,6 +354,8 @@ def _audio_chunks(audio: Any) -> Iterator[Chunk]:
 
 
 def _usage_chunks(usage: Any) -> list[Chunk]:
+    if not usage:
+        return []
     cached = _count(usage, "prompt_tokens_details", "cached_tokens")
     read = Usage(
         _count(usage, "prompt_tokens"),

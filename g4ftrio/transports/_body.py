@@ -110,6 +110,11 @@ class Body(httpx.AsyncByteStream):
             await step.end()
         return data
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was read to its end, so that nothing is to be waited for."""
+        return self._connection is None and not self._first and self._error is None
+
     def _release(self, *, reusable: bool) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -211,6 +211,9 @@ class Response:
 
         In four of five answers of one common server, the end of the body comes apart from the answer's end marker.
         """
+        if self._released or getattr(self._body, "is_whole", False):
+            await self.aclose()
+            return
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._fill_and_close(bytearray(), _DRAINED, seconds)
 

@@ -7,6 +7,7 @@ error repeats httpx's own words where those may hold a header's value.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -39,6 +40,10 @@ class Watch:
     """
 
     __slots__ = ("_connected", "_record", "_words", "host", "port", "timeout")
+
+    host: str
+    port: int
+    timeout: Timeout
 
     def __init__(self, url: str, timeout: Timeout, record: EntrantReport | None) -> None:
         scheme, self.host, self.port = _place(url)
@@ -92,6 +97,7 @@ class Watch:
 _CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "setup_socks5_connection.complete")
 
 
+@lru_cache(maxsize=512)
 def _place(url: str) -> tuple[str, str, int]:
     """The scheme, host and port of a URL that HTTP can be spoken to."""
     try:
