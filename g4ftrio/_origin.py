@@ -6,7 +6,9 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ("is_loopback", "origin")
+__all__ = ("PORTS", "is_loopback", "origin")
+
+PORTS = {"http": 80, "https": 443}
 
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")  # not 127.example.net
 
@@ -18,7 +20,7 @@ def origin(address: str) -> str:
     :raises ValueError: the port is none
     """
     parts = urlsplit(address)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    port = parts.port or PORTS.get(parts.scheme)
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 

@@ -25,7 +25,7 @@ from g4ftrio._errors import TruncatedError
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, Source
 
-__all__ = ("Gathered", "RaceStream", "Stream", "TextStream")
+__all__ = ("Gathered", "Gathering", "RaceStream", "Stream", "TextStream")
 
 
 _TEXT_ONLY = {str}
@@ -91,7 +91,34 @@ class Gathered:
                 self.others.append(chunk)
 
 
-class Stream(ItemStream[Chunk]):
+class Gathering:
+    """A stream that gathers what its consumer has taken."""
+
+    def _so_far(self) -> Gathered:
+        raise NotImplementedError
+
+    @property
+    def text(self) -> str:
+        """The text that was given out so far."""
+        return "".join(self._so_far().texts)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens as the service counted them, which most do at the end."""
+        return self._so_far().usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended, or None before it has."""
+        return self._so_far().finish_reason
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, whole, once they are."""
+        return self._so_far().calls
+
+
+class Stream(Gathering, ItemStream[Chunk]):
     """One provider's answer as it arrives.
 
     ``async for chunk in stream`` gives text as ``str`` and everything else as small classes (``g4ftrio.Chunk``);
@@ -120,26 +147,6 @@ class Stream(ItemStream[Chunk]):
         self._batch: list[Chunk] = first or []
         record.note_usage(self._batch)
         super().__init__(source, first, release)
-
-    @property
-    def text(self) -> str:
-        """The text that was given out so far."""
-        return "".join(self._so_far().texts)
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens as the service counted them, which most do at the end."""
-        return self._so_far().usage
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the answer ended, or None before it has."""
-        return self._so_far().finish_reason
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls, whole, once they are."""
-        return self._so_far().calls
 
     @property
     def text_stream(self) -> TextStream:

@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Self, TypeVar
 from weakref import finalize
 
-from g4ftrio._chunks import Chunk, ToolCall, Usage
+from g4ftrio._chunks import Chunk
 from g4ftrio._completion import Completion
 from g4ftrio._driven import Backend, Driven, check, enter_first, refuse_in_a_loop, run
 from g4ftrio._loops import loopless_context
 from g4ftrio._report import RaceReport
 from g4ftrio._source import Source
-from g4ftrio._stream import Gathered, RaceStream, Stream
+from g4ftrio._stream import Gathered, Gathering, RaceStream, Stream
 
 __all__ = ("Backend", "SyncStream", "iterate_sync", "refuse_in_a_loop", "run_sync")
 
@@ -58,7 +58,7 @@ def _items(driven: Driven[Source[T]]) -> Generator[T, None, None]:
             yield from batch
 
 
-class SyncStream:
+class SyncStream(Gathering):
     """An answer as it arrives, for a plain ``with`` and ``for``; entering waits until it is open, or raises.
 
     What was taken so far is gathered in ``text``, ``usage``, ``finish_reason`` and ``tool_calls``.
@@ -115,26 +115,6 @@ class SyncStream:
     def text_stream(self) -> Iterator[str]:
         """The same stream with only the text of it."""
         return (chunk for chunk in self if isinstance(chunk, str))
-
-    @property
-    def text(self) -> str:
-        """The text that was taken so far."""
-        return "".join(self._so_far().texts)
-
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens as the service counted them, which most do at the end."""
-        return self._so_far().usage
-
-    @property
-    def finish_reason(self) -> str | None:
-        """Why the answer ended, or None before it has."""
-        return self._so_far().finish_reason
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The tool calls, whole, once they are."""
-        return self._so_far().calls
 
     @property
     def provider(self) -> str:

@@ -77,10 +77,10 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
     def create_authed(
         self,
         /,
-        model: str,  # what a subclass gets
-        messages: Messages,  # likewise
-        auth_result: AuthResult,  # likewise
-        **params: Any,  # likewise
+        model: str,
+        messages: Messages,
+        auth_result: AuthResult,
+        **params: Any,
     ) -> AsyncResult:
         """Ask, logged in, and give chunks as they come; the one method that a subclass must write."""
         raise NotImplementedError(f"{type(self).__name__} has no create_authed")

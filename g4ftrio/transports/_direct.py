@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from g4ftrio._origin import PORTS
+
 if TYPE_CHECKING:
     import httpx
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ("Direct", "Fields", "Place", "direct", "may_go_direct", "place")
 
-_PORTS = {"http": 80, "https": 443}
 _PLAIN = re.compile(r"[!$&-;=?-Z_a-z~%]*")  # a target in which httpx quotes nothing
 _HOST = re.compile(r"[a-z0-9.-]+")  # one that needs neither IDNA nor brackets
 _CHANGING = ("auth", "base_url", "cookies", "event_hooks", "params")  # options that change requests
@@ -88,13 +89,13 @@ def place(url: str) -> Place | None:
     from g4ftrio.transports._http1 import Origin
 
     parts = urlsplit(url)
-    if parts.scheme not in _PORTS:
+    if parts.scheme not in PORTS:
         return None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     if "@" in parts.netloc or "/." in target or not (_HOST.fullmatch(host) and _PLAIN.fullmatch(target)):
         return None
-    named = host if port == _PORTS[parts.scheme] else f"{host}:{port}"
+    named = host if port == PORTS[parts.scheme] else f"{host}:{port}"
     return Place(Origin(parts.scheme, host, port), named.encode("ascii"), target.encode("ascii"))
 
 

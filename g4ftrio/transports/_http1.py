@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 import httpx
 from anyio.lowlevel import cancel_shielded_checkpoint
 
+from g4ftrio._origin import PORTS
 from g4ftrio.transports._body import Body
 from g4ftrio.transports._connect import Origin, connect
 from g4ftrio.transports._exchange import Call, Exchange, Timeouts, Upload
@@ -25,7 +26,6 @@ from g4ftrio.transports._wire import Head, encode_head
 
 __all__ = ("Answer", "Http1Transport", "Origin", "Upload", "encode_head")
 
-_PORTS = {"http": 80, "https": 443}
 _NO_TIMEOUTS: Timeouts = {}
 _AHEAD = 10.0  # seconds that opening a connection ahead of time may take
 
@@ -142,7 +142,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         :param subject: what the trace names as its request
         :raises httpx.TransportError: as httpx's own transport does
         """
-        if origin.scheme not in _PORTS:
+        if origin.scheme not in PORTS:
             raise httpx.UnsupportedProtocol(f"the URL's scheme is http or https, not {origin.scheme!r}")
         call = Call(method, head, body, timeouts, trace, subject)
         await self._pool.enter(timeouts.get("pool"))
@@ -204,7 +204,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
 
 def _origin(url: httpx.URL) -> Origin:
     scheme = url.scheme
-    return Origin(scheme, url.raw_host.decode("ascii"), url.port or _PORTS.get(scheme, 0))
+    return Origin(scheme, url.raw_host.decode("ascii"), url.port or PORTS.get(scheme, 0))
 
 
 def _request_body(request: httpx.Request) -> bytes | Upload:

@@ -21,7 +21,7 @@ from g4ftrio._errors import (
     TruncatedError,
     status_error,
 )
-from g4ftrio._origin import is_loopback
+from g4ftrio._origin import PORTS, is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -105,12 +105,10 @@ def _place(url: str) -> tuple[str, str, int]:
         port = parts.port
     except ValueError:
         raise SetupError("api_base is no URL: its host or port cannot be read") from None  # it may hold a password
-    if parts.scheme not in _PORTS or not parts.hostname:
+    if parts.scheme not in PORTS or not parts.hostname:
         raise SetupError("api_base must begin with http:// or https:// and name a host")
-    return parts.scheme, parts.hostname, port or _PORTS[parts.scheme]
+    return parts.scheme, parts.hostname, port or PORTS[parts.scheme]
 
-
-_PORTS = {"http": 80, "https": 443}
 
 _Words = Callable[[Any, Watch], Error]
 
