@@ -21,6 +21,7 @@ __all__ = (
     "ImageResponse",
     "Notice",
     "ProviderInfo",
+    "ProviderMetadata",
     "Reasoning",
     "Refusal",
     "ToolCall",
@@ -141,6 +142,17 @@ class Conversation(TypedChunk, Struct, frozen=True):
 
     provider: str
     state: dict[str, Any]
+
+
+class ProviderMetadata(TypedChunk, Struct, frozen=True):
+    """What the service that wrote a message wants back with it in the history: signed thoughts, say.
+
+    ``state`` is plain JSON, the turn as ``dialect`` wrote it. ``Completion.message`` carries it under
+    ``provider_metadata``, and every other dialect leaves it out.
+    """
+
+    dialect: str
+    state: Any
 
 
 class ProviderInfo(TypedChunk, Struct, frozen=True):

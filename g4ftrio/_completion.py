@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from g4ftrio._chunks import ToolCall, TypedChunk, Usage
+from g4ftrio._chunks import ProviderMetadata, ToolCall, TypedChunk, Usage
 from g4ftrio._report import RaceReport
 
 __all__ = ("Completion",)
@@ -36,7 +36,11 @@ class Completion(Struct, frozen=True, kw_only=True):
 
     @property
     def message(self) -> dict[str, Any]:
-        """The answer as an assistant message, ready to append to the conversation."""
+        """The answer as an assistant message, ready to append to the conversation.
+
+        What only the service that wrote it understands is under ``provider_metadata``, by its dialect; no other
+        dialect sends that. Take it out if you change the message.
+        """
         message: dict[str, Any] = {"role": "assistant", "content": self.text or self.refusal or None}
         if self.tool_calls:
             message["tool_calls"] = [
@@ -45,6 +49,8 @@ class Completion(Struct, frozen=True, kw_only=True):
             ]
         elif message["content"] is None:
             message["content"] = ""
+        if kept := {other.dialect: other.state for other in self.others if isinstance(other, ProviderMetadata)}:
+            message["provider_metadata"] = kept
         return message
 
     def __str__(self) -> str:

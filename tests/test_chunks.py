@@ -15,6 +15,7 @@ from g4ftrio._chunks import (
     ImageResponse,
     Notice,
     ProviderInfo,
+    ProviderMetadata,
     Reasoning,
     Refusal,
     ToolCall,
@@ -44,6 +45,7 @@ PRINTED = [
     (AudioResponse(b"\0\1"), ""),
     (Conversation("one", {"id": "x"}), ""),
     (ProviderInfo("one", "a"), ""),
+    (ProviderMetadata("wire", [{"signature": "x"}]), ""),
     (AuthResult(api_key="sk-secret"), ""),
     (Failover("one", "two", "it broke", restarted=True), ""),
 ]

@@ -15,6 +15,7 @@ from g4ftrio._chunks import (
     FinishReason,
     ImageResponse,
     ProviderInfo,
+    ProviderMetadata,
     Reasoning,
     Refusal,
     ToolCall,
@@ -256,6 +257,7 @@ def test_what_is_not_text_passes_before_text_that_is_held() -> None:
         (FinishReason("stop"), False, False),
         (Conversation("x", {"id": 1}), False, False),
         (ProviderInfo("x", "y"), False, False),
+        (ProviderMetadata("x", []), False, False),
     ],
 )
 def test_content_is_what_answers_and_output_is_thinking_too(chunk: Chunk, content: bool, output: bool) -> None:

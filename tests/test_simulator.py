@@ -296,8 +296,9 @@ async def read_through(dialect: Dialect, running: Running, prompt: str = QUESTIO
 
     async def prepare() -> tuple[Call, tuple[str, ...]]:
         messages = [{"role": "user", "content": prompt}]
-        body = dialect.encode(ChatRequest(model=running.service.models[0], messages=messages, params=params))
-        url = running.api_base + dialect.path
+        request = ChatRequest(model=running.service.models[0], messages=messages, params=params)
+        body = dialect.encode(request)
+        url = running.api_base + dialect.path_for(request)
         headers = {"content-type": "application/json"}
         return Call(method="POST", url=url, headers=headers, body=json.dumps(body).encode()), ()
 

@@ -35,9 +35,8 @@ class Decoder(Protocol):
 class Dialect(Protocol):
     """A wire format. Frozen; how vendors differ is in its fields."""
 
-    @property
-    def path(self) -> str:
-        """What to append to the API base for a chat, ``/chat/completions`` say."""
+    def path_for(self, request: ChatRequest) -> str:
+        """What to append to the API base for this request, ``/chat/completions`` say."""
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
         """Give the request's body."""

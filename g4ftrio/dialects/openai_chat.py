@@ -45,6 +45,10 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
     drop: tuple[str, ...] = ()
     drop_from_messages: tuple[str, ...] = ()
 
+    def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
+        """What to append to the API base for a chat."""
+        return self.path
+
     def encode(self, request: ChatRequest) -> dict[str, Any]:
         """Give the request's body; what is None is left out, so ``extra_body`` takes a field out by None."""
         body: dict[str, Any] = {"model": request.model, "messages": self._messages(request), **self.defaults}
@@ -87,6 +91,7 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
 
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         encoded = {key: value for key, value in message.items() if key not in self.drop_from_messages}
+        encoded.pop("provider_metadata", None)
         if encoded["role"] in _SYSTEM:
             encoded["role"] = self.system_role
         return encoded

@@ -43,6 +43,10 @@ class OpenAIImages(Struct, frozen=True, kw_only=True):
     path: str = "/images/generations"
     models_path: str = "/models"
 
+    def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
+        """What to append to the API base for a chat."""
+        return self.path
+
     def encode(self, request: ChatRequest) -> dict[str, Any]:
         """Give the request's body; the prompt is the parameter ``prompt``, else the last user message.
 

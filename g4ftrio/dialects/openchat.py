@@ -41,6 +41,10 @@ class OpenChat(Struct, frozen=True, kw_only=True):
     temperature: float = 0.5
     max_tokens: int = 8192
 
+    def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
+        """What to append to the API base for a chat."""
+        return self.path
+
     def encode(self, request: ChatRequest) -> dict[str, Any]:
         """Give the request's body; ``extra_body`` is laid over it, and takes a field out by None.
 
@@ -129,7 +133,7 @@ class _TextUnlessPage:
 def _spoken(message: dict[str, Any]) -> dict[str, Any]:
     if message["role"] not in _SPOKEN:
         raise MessagesError(f"this service takes no messages of the role {message['role']!r}: leave them out")
-    return {**message, "content": plain_text(message)}
+    return {"role": message["role"], "content": plain_text(message)}
 
 
 def _checked(temperature: Any) -> float:

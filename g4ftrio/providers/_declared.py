@@ -184,8 +184,6 @@ class HttpProvider(AnsweringProvider):
         return Patient(answer, ask.timeout, ask.record.name, ask.watched)
 
     async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
-        url = self.api_endpoint or self._address() + dialect.path
-        key = await self._key(url)
         params = {name: value for name, value in ask.params.items() if value is not None}
         request = ChatRequest(
             model=self.which_model(ask.model),
@@ -194,6 +192,8 @@ class HttpProvider(AnsweringProvider):
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
             extra_body=dict(params.get("extra_body", {})),
         )
+        url = self.api_endpoint or self._address() + dialect.path_for(request)
+        key = await self._key(url)
         headers = self._fields(key, params.get("extra_headers", {}))
         try:
             body = msgspec.json.encode(self._body(dialect, request))

@@ -10,6 +10,7 @@ import httpx
 
 from g4ftrio import _errors
 from g4ftrio._chunks import FinishReason
+from g4ftrio._request import ChatRequest
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import HttpProvider
 from g4ftrio.simulator._dialects import DIALECTS
@@ -75,7 +76,8 @@ async def _check_wire(cls: type[HttpProvider], provider: type[AbstractProvider] 
     async with open_http_client(transport=httpx.MockTransport(served)) as client:
         whole = await asked.complete("What is 6 times 7?", http_client=client)
         _must(whole.text == served.text, f"{asked.name} reads the text of an answer, and gave {whole.text!r}")
-        _must(served.request.url.path.endswith(cls.dialect.path), f"{asked.name} asks at {cls.dialect.path}")
+        path = cls.dialect.path_for(ChatRequest(model=asked.model, messages=[])).partition("?")[0]
+        _must(served.request.url.path.endswith(path), f"{asked.name} asks at {path}")
         await _check_key(asked, client, served)
         await _check_errors(asked, client, served)
 

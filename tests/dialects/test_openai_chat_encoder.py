@@ -30,7 +30,10 @@ def roles(dialect: OpenAIChat, *given: str) -> list[str]:
 
 def test_it_is_a_dialect() -> None:
     dialect: Dialect = OpenAIChat()
-    assert (dialect.path, dialect.models_path) == ("/chat/completions", "/models")
+    assert (dialect.path_for(ChatRequest(model="m", messages=[])), dialect.models_path) == (
+        "/chat/completions",
+        "/models",
+    )
 
 
 def test_a_bare_request_holds_no_more_than_it_must() -> None:

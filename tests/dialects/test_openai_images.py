@@ -59,7 +59,10 @@ def b64(data: bytes) -> str:
 def test_it_is_a_dialect() -> None:
     dialect: Dialect = OpenAIImages()
     decoder: Decoder = dialect.decoder()
-    assert (dialect.path, dialect.models_path) == ("/images/generations", "/models")
+    assert (dialect.path_for(ChatRequest(model="m", messages=[])), dialect.models_path) == (
+        "/images/generations",
+        "/models",
+    )
     assert (decoder.done, decoder.finished, decoder.error) == (False, False, None)
     assert dialect.read_models(b'{"data": [{"id": "m"}]}') == ["m"]
     assert dialect.read_error(b'{"error": {"message": "no", "code": "c"}}') == ("no", "c")

@@ -40,7 +40,7 @@ def cut(data: bytes, borders: list[int]) -> list[bytes]:
 def test_it_is_a_dialect_without_a_list_of_models() -> None:
     dialect: Dialect = OpenChat()
     decoder: Decoder = dialect.decoder()
-    assert (dialect.path, dialect.models_path) == ("/api/chat", "")
+    assert (dialect.path_for(ChatRequest(model="m", messages=[])), dialect.models_path) == ("/api/chat", "")
     assert (decoder.done, decoder.finished, decoder.error) == (False, False, None)
     with pytest.raises(APIResponseValidationError, match="this service has no list of its models"):
         dialect.read_models(b'{"data": [{"id": "m"}]}')

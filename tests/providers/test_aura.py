@@ -11,6 +11,7 @@ import pytest
 
 from g4ftrio import APIStatusError, MessagesError, SetupError, race
 from g4ftrio._chunks import Chunk
+from g4ftrio._request import ChatRequest
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.providers import Aura, Jmuz, ProviderTypes, resolve
 from g4ftrio.simulator import Service, serve
@@ -55,7 +56,10 @@ def test_row_attributes() -> None:
 
 def test_row_endpoint() -> None:
     assert Aura.url == "https://openchat.team"
-    assert Aura()._address() + Aura.dialect.path == "https://openchat.team/api/chat"
+    assert (
+        Aura()._address() + Aura.dialect.path_for(ChatRequest(model="m", messages=[]))
+        == "https://openchat.team/api/chat"
+    )
 
 
 def test_row_models() -> None:
