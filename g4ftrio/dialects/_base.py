@@ -10,7 +10,7 @@ from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer
 from g4ftrio._request import ChatRequest
 
-__all__ = ("Decoder", "Dialect", "expressed")
+__all__ = ("Decoder", "Dialect", "Dialogue", "SocketDialect", "expressed")
 
 
 class Decoder(Protocol):
@@ -56,6 +56,36 @@ class Dialect(Protocol):
     @property
     def models_path(self) -> str:
         """What to append to the API base to list the models."""
+
+    def read_models(self, body: bytes) -> list[str]:
+        """Read the names of the models out of the list's body."""
+
+
+class Dialogue(Decoder, Protocol):
+    """One answer over a WebSocket: a decoder that is fed messages instead of frames, and that has something to say."""
+
+    def outgoing(self) -> list[bytes]:
+        """Take the messages to send now, in their order: some at once, some when what they wait for was fed."""
+
+
+class SocketDialect(Protocol):
+    """A wire format over WebSockets: each message is one piece of JSON. Frozen; how vendors differ is in its fields."""
+
+    def path_for(self, request: ChatRequest) -> str:
+        """What to append to the API base for this request, with its query, ``/realtime?model=...`` say."""
+
+    def dialogue(self, request: ChatRequest) -> Dialogue:
+        """Begin to ask, and to read the answer.
+
+        :raises SetupError: the wire has no form for something in the request
+        """
+
+    def read_error(self, body: bytes) -> tuple[str, str]:
+        """Find the message and the code (both may be empty) in the body of an answer that refuses the upgrade."""
+
+    @property
+    def models_path(self) -> str:
+        """What to append to the API base, over HTTP, to list the models."""
 
     def read_models(self, body: bytes) -> list[str]:
         """Read the names of the models out of the list's body."""

@@ -30,7 +30,8 @@ def roles(dialect: OpenAIChat, *given: str) -> list[str]:
 
 def test_it_is_a_dialect() -> None:
     dialect: Dialect = OpenAIChat()
-    assert (dialect.path_for(ChatRequest(model="m", messages=[])), dialect.models_path) == (
+    path = dialect.path_for(ChatRequest(model="m", messages=[]))
+    assert (path, dialect.models_path) == (
         "/chat/completions",
         "/models",
     )

@@ -59,7 +59,8 @@ def b64(data: bytes) -> str:
 def test_it_is_a_dialect() -> None:
     dialect: Dialect = OpenAIImages()
     decoder: Decoder = dialect.decoder()
-    assert (dialect.path_for(ChatRequest(model="m", messages=[])), dialect.models_path) == (
+    path = dialect.path_for(ChatRequest(model="m", messages=[]))
+    assert (path, dialect.models_path) == (
         "/images/generations",
         "/models",
     )
