@@ -40,7 +40,10 @@ class HttpAnswer:
 
     :param client: a client to use, or None and ``open_client`` makes one of the answer's own
     :param prepare: gives the request, and what must be masked in whatever the service says
+    :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it
     """
+
+    keeps_time = True
 
     def __init__(
         self,
@@ -61,10 +64,9 @@ class HttpAnswer:
         self._secrets: tuple[str, ...] = ()
         self._own: list[httpx.AsyncClient] = []
         self._detached = False
-        self._response: http.Response | None = None
+        self._response: Any = None  # an ``http.Response``, once it is open
         self._decoder = dialect.decoder()
         self._ended = False
-        self._until = inf
         self._patience = _SILENCE_IS_THE_END
 
     async def __aenter__(self) -> Source[Chunk]:
@@ -79,22 +81,27 @@ class HttpAnswer:
         if not self._detached:
             await self.aclose()
 
-    async def pull(self) -> list[Chunk]:
+    async def pull(self, until: float = inf) -> list[Chunk]:
         """Give the chunks that the next reads bring; an empty list is the end.
 
+        :param until: when it is late, by the loop's clock; that is an ``idle`` time-out
         :raises ProviderError: the answer is an error, cannot be read, or was cut
         """
-        while True:
-            if self._decoder.error is not None:
-                raise self._signed(self._decoder.error)
+        decoder = self._decoder
+        chunks: list[Chunk] = []
+        while not chunks:
+            if decoder.error is not None:
+                raise self._signed(decoder.error)
             if self._ended:
                 return []
-            if chunks := await self._read():
-                return chunks
-
-    def wait_until(self, moment: float) -> None:
-        """Let no read wait any longer than that, by the loop's clock; one that does is an ``idle`` time-out."""
-        self._until = moment
+            try:
+                data = await (self._last_bytes() if decoder.finished else self._response.pull(until))
+                chunks = self._read(data)
+            except ProviderError as error:
+                if not (decoder.finished and isinstance(error, TruncatedError)):
+                    raise self._signed(error) from error.__cause__
+                chunks = self._read_end([])
+        return chunks
 
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
@@ -133,32 +140,26 @@ class HttpAnswer:
             raise self._signed(error) from error.__cause__
         self._framer = self._dialect.framer(self._response.content_type)
 
-    async def _read(self) -> list[Chunk]:
+    def _read(self, data: bytes) -> list[Chunk]:
+        if not data:
+            return self._read_end(self._framer.close())
         decoder = self._decoder
-        try:
-            data = await self._next_bytes()
-            frames = self._framer.feed(data) if data else self._framer.close()
-        except ProviderError as error:
-            if not (decoder.finished and isinstance(error, TruncatedError)):
-                raise self._signed(error) from error.__cause__
-            data, frames = b"", []
-        chunks = decoder.feed(frames)
-        if not data and not decoder.done:
-            chunks += decoder.close()
-        self._ended = decoder.done or not data
+        chunks = decoder.feed(self._framer.feed(data))
+        self._ended = decoder.done
         return chunks
 
-    async def _next_bytes(self) -> bytes:
-        """Read; after a finish reason nothing but usage can follow, and some servers then neither write nor close."""
-        response = self._response
-        if response is None:
-            raise RuntimeError("this answer was not opened")
-        if not self._decoder.finished:
-            return await response.pull(self._until)
+    def _read_end(self, frames: list[bytes]) -> list[Chunk]:
+        self._ended = True
+        chunks = self._decoder.feed(frames)
+        return chunks if self._decoder.done else chunks + self._decoder.close()
+
+    async def _last_bytes(self) -> bytes:
+        """Read after a finish reason: nothing but usage can follow, and some servers then neither write nor close."""
         began = current_time()
         with CancelScope(deadline=began + self._patience):
             try:
-                return await response.pull()
+                data: bytes = await self._response.pull()
+                return data
             finally:
                 self._patience -= current_time() - began
         return b""
@@ -258,7 +259,7 @@ class Patient:
     async def __aenter__(self) -> Source[Chunk]:
         opened = self._answer.__aenter__
         self._source: Any = await (self._watched(opened) if self._opening else opened())
-        self._keeps_time = hasattr(self._source, "wait_until")
+        self._keeps_time = getattr(self._source, "keeps_time", False)
         self._now = clock()
         self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
         return self
@@ -273,11 +274,24 @@ class Patient:
 
         :raises APITimeoutError: it did not come in time
         """
-        read = self._timed if self._keeps_time else self._watched
-        batch: list[Chunk] = await read(self._source.pull)
-        if any(isinstance(chunk, OUTPUT) for chunk in batch):
+        if not self._keeps_time:
+            batch = await self._watched(self._source.pull)
+        else:  # a scope around a read costs as much as the read
+            until = self._waits.begin(self._now())
+            try:
+                batch = await self._source.pull(until)
+            except APITimeoutError:
+                if self._now() < until:
+                    raise
+                batch = None
+            finally:
+                self._waits.end(self._now())
+            if batch is None:
+                raise self._late()
+        if self._waits.by_output and any(isinstance(chunk, OUTPUT) for chunk in batch):
             self._waits.output(clean=any(map(_is_substance, batch)))
-        return batch
+        given: list[Chunk] = batch
+        return given
 
     async def aclose(self) -> None:
         """Close it."""
@@ -294,18 +308,6 @@ class Patient:
     def adopt(self, client: httpx.AsyncClient) -> None:
         """Close this client too."""
         self._source.adopt(client)
-
-    async def _timed(self, read: Callable[[], Any]) -> Any:
-        """Read from a source that looks at the clock itself: a scope around a read costs as much as the read."""
-        self._source.wait_until(until := self._waits.begin(self._now()))
-        try:
-            return await read()
-        except APITimeoutError:
-            if self._now() < until:
-                raise
-        finally:
-            self._waits.end(self._now())
-        raise self._late()
 
     async def _watched(self, read: Callable[[], Any]) -> Any:
         with CancelScope(deadline=self._waits.begin(current_time())):

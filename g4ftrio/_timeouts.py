@@ -100,14 +100,19 @@ class Waits:
 
     ``begin`` says until when a read may wait, and ``end`` charges what it waited. The limits are budgets of waiting
     that output refills, not points in time, so what a consumer does between two reads costs nothing.
+
+    :ivar by_output: whether any limit is one that output refills or ends
     """
 
-    __slots__ = ("_began", "_left", "_limits")
+    __slots__ = ("_began", "_due", "_ends", "_limits", "_waited", "by_output")
 
     def __init__(self, timeout: Timeout, kinds: tuple[str, ...] = ("first_chunk", "stall", "total")) -> None:
         self._limits = {kind: limit for kind in kinds if (limit := getattr(timeout, kind)) != inf}
-        self._left = {kind: limit for kind, limit in self._limits.items() if kind != "stall"}
+        self._ends = {kind: limit for kind, limit in self._limits.items() if kind != "stall"}
+        self._due = min(self._ends.values(), default=inf)  # the nearest of the ends
+        self._waited = 0.0
         self._began = 0.0
+        self.by_output = not self._limits.keys() <= {"total", "connect"}
 
     def __bool__(self) -> bool:
         """Whether there is anything to watch."""
@@ -116,24 +121,23 @@ class Waits:
     def begin(self, now: float) -> float:
         """Begin to wait; the moment at which the first limit is reached."""
         self._began = now
-        return now + min(self._left.values(), default=inf)
+        return now + self._due - self._waited
 
     def end(self, now: float) -> None:
         """Stop waiting, and charge it."""
-        waited = now - self._began
-        for kind in self._left:
-            self._left[kind] -= waited
+        self._waited += now - self._began
         self._began = now
 
     def output(self, *, clean: bool = True) -> None:
         """The answer began, or goes on: ``stall`` and ``idle`` begin anew; clean output ends ``first_chunk``."""
         if clean:
-            self._left.pop("first_chunk", None)
+            self._ends.pop("first_chunk", None)
         for kind in ("stall", "idle"):
             if kind in self._limits:
-                self._left[kind] = self._limits[kind]
+                self._ends[kind] = self._waited + self._limits[kind]
+        self._due = min(self._ends.values(), default=inf)
 
     def reached(self) -> tuple[str, float]:
         """Which limit was reached first, and its value in seconds."""
-        kind = min(self._left, key=lambda name: self._left[name])
+        kind = min(self._ends, key=lambda name: self._ends[name])
         return kind, self._limits[kind]

@@ -68,47 +68,49 @@ class Body(httpx.AsyncByteStream):
         :raises httpx.ReadTimeout: after the request's ``read`` time-out
         :raises anyio.BusyResourceError: if another task is reading
         """
+        if self._step is not None:
+            return await self._pull_and_tell(self._step, until)
         if self._reading:
             raise anyio.BusyResourceError("reading from")
-        self._reading = True
-        try:
-            return await (self._read(until) if self._step is None else self._read_and_tell(self._step, until))
-        except httpx.TransportError as error:
-            self._error = self._error or error
-            self.close_now()
-            raise self._error from error.__cause__
-        finally:
-            self._reading = False
-
-    async def _read(self, until: float) -> bytes:
         if self._first:
             first, self._first = self._first, b""
             return first
-        decoder = self._decoder
-        while (connection := self._connection) is not None:
-            try:
-                data = await connection.stream.receive(self._timeout, until)
-            except LOST as error:
-                raise read_error(error) from error
-            body = decoder.feed(data) if data else decoder.end()
-            if decoder.complete:
-                self._release(reusable=self._parser.reusable)
-            if body:
-                return body
-        if self._error is not None:
-            raise self._error
-        return b""
-
-    async def _read_and_tell(self, step: Step, until: float) -> bytes:
-        await step.begin()
+        decoder, body = self._decoder, b""
+        self._reading = True
         try:
-            data = await self._read(until)
+            while not body and (connection := self._connection) is not None:
+                data = await connection.stream.receive(self._timeout, until)
+                body = decoder.feed(data) if data else decoder.end()
+                if decoder.complete:
+                    self._release(reusable=self._parser.reusable)
+        except LOST as error:
+            raise self._broken(read_error(error)) from error
+        except httpx.TransportError as error:
+            raise self._broken(error) from error.__cause__
+        finally:
+            self._reading = False
+        if not body and self._error is not None:
+            raise self._error
+        return body
+
+    async def _pull_and_tell(self, step: Step, until: float) -> bytes:
+        await step.begin()
+        self._step = None
+        try:
+            data = await self.pull(until)
         except httpx.TransportError as error:
             await step.end(error)
             raise
+        finally:
+            self._step = step
         if not data:
             await step.end()
         return data
+
+    def _broken(self, error: httpx.TransportError) -> httpx.TransportError:
+        self._error = self._error or error
+        self.close_now()
+        return self._error
 
     @property
     def is_whole(self) -> bool:

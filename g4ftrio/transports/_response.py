@@ -162,13 +162,18 @@ class Response:
         if self._state != "open":
             return self._refuse()
         self._state = "reading"
+        watch = self._watch
         try:
-            with self._watch:
-                piece = await self._body.pull(until)
+            piece = await self._body.pull(until)
         except BaseException as error:
             self._interrupted(error)
+            watch.translate(error)
             raise
-        return self._given(piece)
+        if self._state == "closed":
+            raise anyio.ClosedResourceError
+        self._state = "open" if piece else "ended"
+        watch.count(piece)
+        return piece
 
     def _refuse(self) -> bytes:
         match self._state:
@@ -188,13 +193,6 @@ class Response:
             self._state = "broken"
         else:
             self._state = "open"
-
-    def _given(self, piece: bytes) -> bytes:
-        if self._state == "closed":
-            raise anyio.ClosedResourceError
-        self._state = "open" if piece else "ended"
-        self._watch.count(piece)
-        return piece
 
     async def read(self, limit: int = _ERROR_BODY) -> bytes:
         """Read the body to its end, but no further than a limit in bytes."""

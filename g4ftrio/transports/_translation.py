@@ -88,10 +88,13 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception):
-            words = _named(error, self._words)
-            if words is not None:
-                raise words(error, self) from error
+        if error is not None:
+            self.translate(error)
+
+    def translate(self, error: BaseException) -> None:
+        """Raise what an error of httpx's is in our words; nothing for any other."""
+        if isinstance(error, Exception) and (words := _named(error, self._words)) is not None:
+            raise words(error, self) from error
 
 
 _CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "setup_socks5_connection.complete")
