@@ -152,8 +152,6 @@ class _Sniffed:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Give the frames that this read completed, none until the framing is known."""
-        if self._framer is not None:
-            return self._framer.feed(data)
         self._first = (self._first + data).removeprefix(_BOM).lstrip()
         if self._is_undecided():
             return []
@@ -180,6 +178,7 @@ class _Sniffed:
         if shown is Whole and named is NDJSON:
             shown = NDJSON
         self._framer = (shown or named)()
+        self.feed = self._framer.feed  # type: ignore[method-assign]  # from here on a read goes there without a detour
         return self._framer
 
 
@@ -200,6 +199,9 @@ class _Units:
 
     def feed(self, data: bytes) -> bytes:
         """Give the units that are complete, with separators between them and none at the end."""
+        plain = not (self._held or self._is_first or self._is_over) and len(data) <= self._limit
+        if plain and data.endswith(self._separator):  # as nearly every read
+            return data[: -len(self._separator)]
         whole = b"" if self._is_over else self._take(data)
         if whole and self._is_first:
             self._is_first = False

@@ -58,11 +58,11 @@ def loopless_context() -> Context:
 
 
 def clock() -> Callable[[], float]:
-    """The running loop's clock: 0.2 µs a look, where ``anyio.current_time`` finds the loop out anew for 2."""
+    """The running loop's clock: 0.1 µs a look, where ``anyio.current_time`` finds the loop out anew for 2."""
     if in_trio():
         import trio
 
-        return trio.current_time
+        return trio.lowlevel.current_clock().current_time
     import asyncio
 
     return asyncio.get_running_loop().time

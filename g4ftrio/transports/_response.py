@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from time import time
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
@@ -126,7 +126,7 @@ class Response:
         self.url = url
         self._body = body
         self._watch = watch
-        self._state: Literal["open", "reading", "ended", "broken", "closed"] = "open"
+        self._state = "open"  # or reading, ended, broken, closed
         self._released = False
 
     @property

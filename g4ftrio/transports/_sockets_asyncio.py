@@ -39,6 +39,7 @@ class AsyncioSocket(asyncio.Protocol):
         "_deadline",
         "_drained",
         "_ended",
+        "_looked_at",
         "_loop",
         "_lost",
         "_pieces",
@@ -61,7 +62,7 @@ class AsyncioSocket(asyncio.Protocol):
         self._lost: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self._deadline = inf
+        self._deadline = self._looked_at = inf
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -127,12 +128,22 @@ class AsyncioSocket(asyncio.Protocol):
         self._raise_if_lost()
 
     async def receive(self, timeout: float | None, until: float = inf) -> bytes:
-        while not self._pieces:
+        pieces = self._pieces
+        while not pieces:
             self._raise_if_lost()
             if self._ended:
                 return b""
-            await self._wait(timeout, until)
-        pieces = self._pieces
+            self._waiter = self._loop.create_future()
+            self._deadline = until if timeout is None else min(until, self._loop.time() + timeout)
+            if self._deadline < self._looked_at:
+                self._set_timer()
+            try:
+                await self._waiter
+            except TimeoutError:
+                raise too_late(timeout) from None
+            finally:
+                self._waiter = None
+                self._deadline = inf
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         if self._size > _FULL and not self._ended:
@@ -146,27 +157,15 @@ class AsyncioSocket(asyncio.Protocol):
         if self._lost is not None:
             raise anyio.BrokenResourceError from self._lost
 
-    async def _wait(self, timeout: float | None, until: float) -> None:
-        self._waiter = self._loop.create_future()
-        self._deadline = until if timeout is None else min(until, self._loop.time() + timeout)
-        if self._deadline != inf and (self._timer is None or self._timer.when() > self._deadline):
-            self._set_timer()
-        try:
-            await self._waiter
-        except TimeoutError:
-            raise too_late(timeout) from None
-        finally:
-            self._waiter = None
-            self._deadline = inf
-
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._looked_at = self._deadline
         self._timer = self._loop.call_at(self._deadline, self._look)
 
     def _look(self) -> None:
         """See whether the read that waits now, if any, has waited too long."""
-        self._timer = None
+        self._timer, self._looked_at = None, inf
         if self._waiter is None or self._waiter.done() or self._deadline == inf:
             return
         if self._loop.time() < self._deadline:

@@ -35,12 +35,13 @@ async def dial(sock: socket.socket, address: Any) -> None:
 class TrioSocket:
     """A connected, non-blocking socket."""
 
-    __slots__ = ("_is_late", "_sock", "_token", "_watchdog", "deadline", "looked_at")
+    __slots__ = ("_is_late", "_now", "_sock", "_token", "_watchdog", "deadline", "looked_at")
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._token = trio.lowlevel.current_trio_token()
         self._watchdog = watchdog()
+        self._now = trio.lowlevel.current_clock().current_time
         self._is_late = False
         self.deadline = self.looked_at = inf
 
@@ -69,7 +70,7 @@ class TrioSocket:
         sock = self._sock
         if sock.fileno() < 0:
             raise anyio.ClosedResourceError
-        deadline = until if timeout is None else min(until, trio.current_time() + timeout)
+        deadline = until if timeout is None else min(until, self._now() + timeout)
         self.deadline = deadline
         if deadline < self.looked_at:
             self._watchdog.look_at(self, deadline)

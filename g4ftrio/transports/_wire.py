@@ -148,7 +148,11 @@ class _Chunked:
     def feed(self, data: bytes) -> bytes:
         if self._error is not None:
             raise self._error
-        wrong = self._parse(data)
+        wrong = None
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            wrong = str(error)
         self._tail = data[-5:] if len(data) > 4 else (self._tail + data)[-5:]
         pieces = self._sink.pieces
         body = b"".join(pieces)
@@ -165,13 +169,6 @@ class _Chunked:
         else:
             self._silent = 0
         return body
-
-    def _parse(self, data: bytes) -> str | None:
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            return str(error)
-        return None
 
     def _fail(self, why: str, body: bytes) -> bytes:
         """Give what came before the fault; the next call raises it."""
