@@ -14,140 +14,143 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     _chunks  _messages  _errors ...  the words
 """
 
-from g4ftrio._chunks import (
-    AudioResponse,
-    AuthResult,
-    Chunk,
-    Conversation,
-    Failover,
-    FinishReason,
-    ImageResponse,
-    Notice,
-    ProviderInfo,
-    ProviderMetadata,
-    Reasoning,
-    Refusal,
-    ToolCall,
-    ToolCallDelta,
-    ToolCalls,
-    Usage,
-)
-from g4ftrio._cleaned import Cleaned
-from g4ftrio._cleaning import ChunkFilter, Marker, is_content, is_output, printable
-from g4ftrio._completion import Completion
-from g4ftrio._compose import Fallback, Race, race, race_sync
-from g4ftrio._errors import (
-    AllFailed,
-    APIConnectionError,
-    APIResponseValidationError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    Error,
-    EventLoopRunningError,
-    InternalServerError,
-    MessagesError,
-    MissingAuthError,
-    MissingKeyError,
-    ModelNotFoundError,
-    NotFoundError,
-    PaymentRequiredError,
-    PermissionDeniedError,
-    ProviderError,
-    ProviderNotFoundError,
-    RateLimitError,
-    RejectedError,
-    ResponseError,
-    SetupError,
-    SpecError,
-    TruncatedError,
-    UnknownModelError,
-    UnknownProviderError,
-    UnprocessableEntityError,
-)
-from g4ftrio._iterators import race_iterators
-from g4ftrio._messages import audio, file, image
-from g4ftrio._policies import Policy, fallback, parallel, staggered
-from g4ftrio._report import EntrantReport, RaceReport
-from g4ftrio._request import ChatParams
-from g4ftrio._stream import RaceStream, Stream
-from g4ftrio._sync import SyncStream
-from g4ftrio._timeouts import Timeout
-from g4ftrio.transports.http import open_http_client
+TYPE_CHECKING = False  # type checkers know it by its name; loading ``typing`` takes longer than all of this module
+if TYPE_CHECKING:
+    from typing import Any
 
-__all__ = (
-    "APIConnectionError",
-    "APIResponseValidationError",
-    "APIStatusError",
-    "APITimeoutError",
-    "AllFailed",
-    "AudioResponse",
-    "AuthResult",
-    "AuthenticationError",
-    "BadRequestError",
-    "ChatParams",
-    "Chunk",
-    "ChunkFilter",
-    "Cleaned",
-    "Completion",
-    "ConflictError",
-    "Conversation",
-    "EntrantReport",
-    "Error",
-    "EventLoopRunningError",
-    "Failover",
-    "Fallback",
-    "FinishReason",
-    "ImageResponse",
-    "InternalServerError",
-    "Marker",
-    "MessagesError",
-    "MissingAuthError",
-    "MissingKeyError",
-    "ModelNotFoundError",
-    "NotFoundError",
-    "Notice",
-    "PaymentRequiredError",
-    "PermissionDeniedError",
-    "Policy",
-    "ProviderError",
-    "ProviderInfo",
-    "ProviderMetadata",
-    "ProviderNotFoundError",
-    "Race",
-    "RaceReport",
-    "RaceStream",
-    "RateLimitError",
-    "Reasoning",
-    "Refusal",
-    "RejectedError",
-    "ResponseError",
-    "SetupError",
-    "SpecError",
-    "Stream",
-    "SyncStream",
-    "Timeout",
-    "ToolCall",
-    "ToolCallDelta",
-    "ToolCalls",
-    "TruncatedError",
-    "UnknownModelError",
-    "UnknownProviderError",
-    "UnprocessableEntityError",
-    "Usage",
-    "audio",
-    "fallback",
-    "file",
-    "image",
-    "is_content",
-    "is_output",
-    "open_http_client",
-    "parallel",
-    "printable",
-    "race",
-    "race_iterators",
-    "race_sync",
-    "staggered",
-)
+    from g4ftrio._chunks import (
+        AudioResponse as AudioResponse,
+        AuthResult as AuthResult,
+        Chunk as Chunk,
+        Conversation as Conversation,
+        Failover as Failover,
+        FinishReason as FinishReason,
+        ImageResponse as ImageResponse,
+        Notice as Notice,
+        ProviderInfo as ProviderInfo,
+        ProviderMetadata as ProviderMetadata,
+        Reasoning as Reasoning,
+        Refusal as Refusal,
+        ToolCall as ToolCall,
+        ToolCallDelta as ToolCallDelta,
+        ToolCalls as ToolCalls,
+        Usage as Usage,
+    )
+    from g4ftrio._cleaned import Cleaned as Cleaned
+    from g4ftrio._cleaning import (
+        ChunkFilter as ChunkFilter,
+        Marker as Marker,
+        is_content as is_content,
+        is_output as is_output,
+        printable as printable,
+    )
+    from g4ftrio._completion import Completion as Completion
+    from g4ftrio._compose import (
+        Fallback as Fallback,
+        Race as Race,
+        race as race,
+        race_sync as race_sync,
+    )
+    from g4ftrio._errors import (
+        AllFailed as AllFailed,
+        APIConnectionError as APIConnectionError,
+        APIResponseValidationError as APIResponseValidationError,
+        APIStatusError as APIStatusError,
+        APITimeoutError as APITimeoutError,
+        AuthenticationError as AuthenticationError,
+        BadRequestError as BadRequestError,
+        ConflictError as ConflictError,
+        Error as Error,
+        EventLoopRunningError as EventLoopRunningError,
+        InternalServerError as InternalServerError,
+        MessagesError as MessagesError,
+        MissingAuthError as MissingAuthError,
+        MissingKeyError as MissingKeyError,
+        ModelNotFoundError as ModelNotFoundError,
+        NotFoundError as NotFoundError,
+        PaymentRequiredError as PaymentRequiredError,
+        PermissionDeniedError as PermissionDeniedError,
+        ProviderError as ProviderError,
+        ProviderNotFoundError as ProviderNotFoundError,
+        RateLimitError as RateLimitError,
+        RejectedError as RejectedError,
+        ResponseError as ResponseError,
+        SetupError as SetupError,
+        SpecError as SpecError,
+        TruncatedError as TruncatedError,
+        UnknownModelError as UnknownModelError,
+        UnknownProviderError as UnknownProviderError,
+        UnprocessableEntityError as UnprocessableEntityError,
+    )
+    from g4ftrio._iterators import race_iterators as race_iterators
+    from g4ftrio._messages import (
+        audio as audio,
+        file as file,
+        image as image,
+    )
+    from g4ftrio._policies import (
+        Policy as Policy,
+        fallback as fallback,
+        parallel as parallel,
+        staggered as staggered,
+    )
+    from g4ftrio._report import (
+        EntrantReport as EntrantReport,
+        RaceReport as RaceReport,
+    )
+    from g4ftrio._request import ChatParams as ChatParams
+    from g4ftrio._stream import (
+        RaceStream as RaceStream,
+        Stream as Stream,
+    )
+    from g4ftrio._sync import SyncStream as SyncStream
+    from g4ftrio._timeouts import Timeout as Timeout
+    from g4ftrio.transports.http import open_http_client as open_http_client
+
+# Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
+# uses little loads little, and a command can be interrupted from its first moment on.
+_HOMES = {
+    "_chunks": """
+        AudioResponse AuthResult Chunk Conversation Failover FinishReason ImageResponse Notice ProviderInfo
+        ProviderMetadata Reasoning Refusal ToolCall ToolCallDelta ToolCalls Usage
+    """,
+    "_cleaned": "Cleaned",
+    "_cleaning": "ChunkFilter Marker is_content is_output printable",
+    "_completion": "Completion",
+    "_compose": "Fallback Race race race_sync",
+    "_errors": """
+        AllFailed APIConnectionError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError
+        BadRequestError ConflictError Error EventLoopRunningError InternalServerError MessagesError MissingAuthError
+        MissingKeyError ModelNotFoundError NotFoundError PaymentRequiredError PermissionDeniedError ProviderError
+        ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError TruncatedError
+        UnknownModelError UnknownProviderError UnprocessableEntityError
+    """,
+    "_iterators": "race_iterators",
+    "_messages": "audio file image",
+    "_policies": "Policy fallback parallel staggered",
+    "_report": "EntrantReport RaceReport",
+    "_request": "ChatParams",
+    "_stream": "RaceStream Stream",
+    "_sync": "SyncStream",
+    "_timeouts": "Timeout",
+    "transports.http": "open_http_client",
+}
+_PACKAGES = ("base_provider", "providers", "simulator", "testing", "typing")
+_WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple
+
+
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

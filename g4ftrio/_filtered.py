@@ -35,10 +35,13 @@ class FilteredAnswer:
     ) -> bool | None:
         return await self._answer.__aexit__(kind, error, traceback)
 
-    async def pull(self) -> list[Chunk]:
-        """Read until something comes through the filter; what it held back comes out at the end."""
+    async def pull(self, *until: float) -> list[Chunk]:
+        """Read until something comes through the filter; what it held back comes out at the end.
+
+        :param until: as the answer's own ``pull`` takes it
+        """
         while not self._ended:
-            batch = await self._source.pull()
+            batch = await self._source.pull(*until)
             self._ended = not batch
             through = self._filter.feed(batch) if batch else self._filter.close()
             self._record.filtered = self._filter.removed
@@ -51,5 +54,5 @@ class FilteredAnswer:
         await self._source.aclose()
 
     def __getattr__(self, name: str) -> Any:
-        # detach, adopt and close_now, where the answer behind has them
+        # detach, adopt, close_now and keeps_time, where the answer behind has them
         return getattr(self._source, name)

@@ -184,17 +184,25 @@ def test_no_function_is_longer_than_sixty_lines() -> None:
     assert not long, long
 
 
-def test_the_import_loads_nothing_slow() -> None:
-    code = """if True:
+def loaded_by(statement: str) -> set[str]:
+    code = f"""if True:
         import sys
         import anyio, anyio.lowlevel, msgspec  # what these load is theirs
         before = set(sys.modules)
-        import g4ftrio
+        {statement}
         print(*sorted(set(sys.modules) - before))
     """
     run = subprocess.run([sys.executable, "-c", code], cwd=HOUSE.parent, capture_output=True, text=True, check=True)
-    loaded = set(run.stdout.split())
-    assert "g4ftrio" in loaded
+    return set(run.stdout.split())
+
+
+def test_the_import_loads_the_face_only() -> None:
+    assert loaded_by("import g4ftrio") == {"g4ftrio"}
+
+
+def test_all_names_together_load_nothing_slow() -> None:
+    loaded = loaded_by("from g4ftrio import *")
+    assert "g4ftrio._compose" in loaded
     assert not loaded.intersection(SLOW_TO_LOAD)
 
 

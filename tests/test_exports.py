@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pkgutil
 from importlib import import_module
@@ -108,7 +109,16 @@ def test_the_face_gives_all_that_it_names_and_lists_it(face: tuple[str, ...]) ->
 
 def test_the_face_shows_no_more_than_it_names(face: tuple[str, ...]) -> None:
     shown = {name for name, value in vars(g4ftrio).items() if not name.startswith("_") and not inspect.ismodule(value)}
-    assert shown <= set(face)
+    assert shown - {"TYPE_CHECKING"} <= set(face)
+
+
+def test_type_checkers_and_programs_are_told_the_same(face: tuple[str, ...]) -> None:
+    tree = ast.parse(Path(g4ftrio.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    told = {alias.asname: f"{node.module}" for node in imports for alias in node.names}
+    assert told == {name: f"g4ftrio.{home}" for name, home in g4ftrio._WHERE.items()}
+    assert set(told) == set(face) <= set(dir(g4ftrio))
 
 
 def test_a_star_import_gives_the_face(face: tuple[str, ...]) -> None:
