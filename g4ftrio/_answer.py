@@ -257,10 +257,10 @@ class Patient:
         self._name = name
 
     async def __aenter__(self) -> Source[Chunk]:
+        self._now = clock()
         opened = self._answer.__aenter__
         self._source: Any = await (self._watched(opened) if self._opening else opened())
         self._keeps_time = getattr(self._source, "keeps_time", False)
-        self._now = clock()
         self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
         return self
 
@@ -310,11 +310,11 @@ class Patient:
         self._source.adopt(client)
 
     async def _watched(self, read: Callable[[], Any]) -> Any:
-        with CancelScope(deadline=self._waits.begin(current_time())):
+        with CancelScope(deadline=self._waits.begin(self._now())):
             try:
                 return await read()
             finally:
-                self._waits.end(current_time())
+                self._waits.end(self._now())
         raise self._late()
 
     def _late(self) -> APITimeoutError:

@@ -166,6 +166,8 @@ class _Sniffed:
 
     def _is_undecided(self) -> bool:
         first = self._first
+        if first.startswith(b"data: "):
+            return False
         if first.startswith(b"<"):
             return len(first) < _PAGE_HEAD and not _title(first)
         return any(sign.startswith(first) and sign != first for sign in (*_SIGNS, _BOM))

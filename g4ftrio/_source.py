@@ -137,6 +137,7 @@ class ItemStream(Generic[T]):
         self._reading = False
         self._closed = False
         self._ended = False
+        self._is_let_go = False
         self._error: Exception | None = None
         self._items = first[::-1] if first else []  # the last is the next
 
@@ -176,7 +177,8 @@ class ItemStream(Generic[T]):
         if not self._closed:
             self._closed = True
             self._items = []
-            await self._let_go()
+            if not self._is_let_go:
+                await self._let_go()
 
     async def __aenter__(self) -> Any:
         return self
@@ -218,6 +220,7 @@ class ItemStream(Generic[T]):
             self._release()
         else:
             await self._source.aclose()
+        self._is_let_go = True  # what was cancelled before this is done again
 
     def _took(self, batch: list[T]) -> None:
         """For subclasses: these items are about to be given out."""

@@ -188,7 +188,9 @@ class Stream(Gathering, ItemStream[Chunk]):
 
     def _forget(self) -> None:
         """What was not taken is not given out any more."""
-        self.note_pieces()
+        if not self._is_let_go:
+            self.note_pieces()
+        self._so_far()
         self._batch, self._items = [], []
 
     def _so_far(self) -> Gathered:

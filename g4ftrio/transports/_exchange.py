@@ -126,6 +126,10 @@ class Exchange:
         if isinstance(body, bytes) and len(body) <= _ONE_SEND:
             head, body = head + body, b""
         try:
+            if self.call.trace is None:
+                await self._write(head)
+                await self._send_body(body)
+                return None
             async with self.call.step("send_request_headers"):
                 await self._write(head)
             async with self.call.step("send_request_body"):
@@ -147,19 +151,22 @@ class Exchange:
             raise httpx.WriteError(f"the connection broke while the request was sent: {reason(error)}") from error
 
     async def _receive_head(self) -> tuple[Head, bytes]:
-        parser = self.parser
-        first = b""
+        if self.call.trace is None:
+            return await self._read_head()
         async with self.call.step("receive_response_headers") as step:
-            while parser.head is None:
-                data = await self._read()
-                if not data:
-                    parser.end()
-                first = parser.feed(data)
-            step.value = tuple(parser.head)
-        return parser.head, first
+            head, first = await self._read_head()
+            step.value = tuple(head)
+        return head, first
 
-    async def _read(self) -> bytes:
-        try:
-            return await self._stream.receive(self.call.timeouts.get("read"))
-        except LOST as error:
-            raise read_error(error) from error
+    async def _read_head(self) -> tuple[Head, bytes]:
+        parser, timeout = self.parser, self.call.timeouts.get("read")
+        first = b""
+        while parser.head is None:
+            try:
+                data = await self._stream.receive(timeout)
+            except LOST as error:
+                raise read_error(error) from error
+            if not data:
+                parser.end()
+            first = parser.feed(data)
+        return parser.head, first
