@@ -8,23 +8,26 @@ address is one that httpx would have to put right, the call takes the long way.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from g4ftrio._origin import PORTS
+from g4ftrio.transports._fields import check_fields, encode_fields
 
 if TYPE_CHECKING:
     import httpx
 
+    from g4ftrio._request import Call
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
-__all__ = ("Direct", "Fields", "Place", "direct", "may_go_direct", "place")
+__all__ = ("Direct", "Place", "direct", "may_go_direct", "place")
 
 _PLAIN = re.compile(r"[!$&-;=?-Z_a-z~%]*")  # a target in which httpx quotes nothing
 _HOST = re.compile(r"[a-z0-9.-]+")  # one that needs neither IDNA nor brackets
+_HEADS = 32  # that are kept
 _CHANGING = ("auth", "base_url", "cookies", "event_hooks", "params")  # options that change requests
 
 
@@ -36,6 +39,7 @@ class Direct:
 
         self.transport = transport
         self._encode = encode_head
+        self._heads: dict[object, bytes] = {}  # a program asks in few ways, and writing a head takes 20 µs
         self._raw = client.headers.raw
         self._fields = [(name.lower(), (name, value)) for name, value in self._raw]
 
@@ -45,13 +49,27 @@ class Direct:
             return False
         return client.headers.raw == self._raw and not any(True for _ in client.cookies.jar)
 
-    def head(self, method: bytes, host: bytes, target: bytes, fields: list[tuple[bytes, bytes]], length: int) -> bytes:
-        """Write a request's head as httpx would: a call's own fields go before the client's."""
-        own = {name.lower() for name, _ in fields}
-        head = [(b"Host", host), *(field for name, field in self._fields if name not in own), *fields]
-        if length:
-            head.append((b"Content-Length", b"%d" % length))
-        return self._encode(method, target, head)
+    def head(self, call: Call, where: Place) -> bytes:
+        """Write a request's head as httpx would: a call's own fields go before the client's.
+
+        :raises SetupError: a field that cannot be sent
+        """
+        key = (call.method, where, *call.headers.items())
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) == _HEADS:
+                self._heads.clear()
+            head = self._heads[key] = self._written(call, where)
+        return head + (b"Content-Length: %d\r\n\r\n" % len(call.body) if call.body else b"\r\n")
+
+    def _written(self, call: Call, where: Place) -> bytes:
+        """Write the head but for its last line, which tells the body's length, and the blank one."""
+        fields = encode_fields(call.headers)
+        check_fields(fields)
+        own = {name for name, _ in fields}
+        shared = (field for name, field in self._fields if name not in own)
+        head = self._encode(call.method.encode("ascii"), where.target, [(b"Host", where.host), *shared, *fields])
+        return head.removesuffix(b"\r\n")
 
 
 def _is_mocked(client: httpx.AsyncClient) -> bool:
@@ -97,24 +115,3 @@ def place(url: str) -> Place | None:
         return None
     named = host if port == PORTS[parts.scheme] else f"{host}:{port}"
     return Place(Origin(parts.scheme, host, port), named.encode("ascii"), target.encode("ascii"))
-
-
-class Fields(Mapping[str, str]):
-    """An answer's header fields, by name whatever its case; several of one name are joined by commas."""
-
-    __slots__ = ("_fields",)
-
-    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        self._fields: dict[str, str] = {}
-        for name, value in raw:
-            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            self._fields[key] = f"{self._fields[key]}, {text}" if key in self._fields else text
-
-    def __getitem__(self, name: str) -> str:
-        return self._fields[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)

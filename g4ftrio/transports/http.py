@@ -5,8 +5,7 @@ httpx is loaded when it is first needed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from msgspec import structs
 
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
-from g4ftrio.transports._direct import Direct, Fields, Place, direct, may_go_direct, place
+from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
+from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
 from g4ftrio.transports._translation import Watch
@@ -151,23 +151,25 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
             call.method,
             call.url,
             content=call.body or None,
-            headers=_fields(call.headers),
+            headers=encode_fields(call.headers),
             extensions={"timeout": watch.limits(), "trace": watch.trace},
         )
-        _check_fields(request.headers.raw)
+        check_fields(request.headers.raw)
         response = await client.send(request, stream=True, follow_redirects=False)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
     return Response(response.status_code, response.headers, str(request.url), body_of(response), watch)
 
 
 async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:
-    fields = _fields(call.headers)
-    _check_fields(fields)
-    method = call.method.encode("ascii")
-    head = short.head(method, where.host, where.target, fields, len(call.body))
+    head = short.head(call, where)
     with watch:
         answer = await short.transport.request(
-            method, where.origin, head, call.body, timeouts=watch.limits(), connecting=watch.trace
+            call.method.encode("ascii"),
+            where.origin,
+            head,
+            call.body,
+            timeouts=watch.limits(),
+            connecting=watch.trace,
         )
     watch.answer(retried=answer.retried)
     headers = Fields(answer.head.headers)
@@ -177,36 +179,6 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
 
     packed = httpx.Response(answer.head.status, headers=answer.head.headers, stream=answer.body)
     return Response(answer.head.status, headers, call.url, body_of(packed), watch)
-
-
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
-_VALUE = re.compile(rb"(?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?")  # RFC 9110, 5.5
-
-
-def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Encode header fields: httpx, given text, puts the value of one that is not ASCII into its error."""
-    lower = {"accept-encoding": "identity"} | {name.lower(): value for name, value in headers.items()}
-    return [_field(name, value) for name, value in lower.items()]
-
-
-def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    try:
-        return name.encode("ascii"), value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise _bad_field(name) from None
-
-
-def _check_fields(fields: Iterable[tuple[bytes, bytes]]) -> None:
-    for name, value in fields:
-        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-            raise _bad_field(name.decode("latin-1"))
-
-
-def _bad_field(name: str) -> SetupError:
-    return SetupError(
-        f"the header {name!r} cannot be sent: it has a line break, a control character, a space at an end, "
-        "or a character outside latin-1. Check the key, and the headers that you pass."
-    )
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

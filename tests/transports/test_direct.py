@@ -13,7 +13,8 @@ import respx
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._timeouts import Timeout
-from g4ftrio.transports._direct import Fields, direct, place
+from g4ftrio.transports._direct import direct, place
+from g4ftrio.transports._fields import Fields
 from g4ftrio.transports._http1 import Http1Transport
 from g4ftrio.transports.http import open_http_client, send
 from tests.transports.http1_server import Peer, Service, answering, head
