@@ -239,7 +239,8 @@ class Patient:
     """An answer that is waited for only so long, around another one.
 
     :param kinds: the time-outs that are watched here; what is left out is watched elsewhere
-    :param opening: whether the opening is watched too; not where it leaves a scope open, which must not end in another
+    :param opening: whether the opening is watched too; not where it leaves a scope open, which must not end in another,
+        and not where somebody else watches it; its time is counted anyway
     """
 
     def __init__(
@@ -258,8 +259,12 @@ class Patient:
 
     async def __aenter__(self) -> Source[Chunk]:
         self._now = clock()
-        opened = self._answer.__aenter__
-        self._source: Any = await (self._watched(opened) if self._opening else opened())
+        if self._opening:
+            self._source: Any = await self._watched(self._answer.__aenter__)
+        else:
+            self._waits.begin(self._now())
+            self._source = await self._answer.__aenter__()
+            self._waits.end(self._now())
         self._keeps_time = getattr(self._source, "keeps_time", False)
         self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
         return self

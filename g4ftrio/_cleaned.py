@@ -60,5 +60,9 @@ class Cleaned(AnsweringProvider):
     def _called(self, model: str) -> str:
         return self._name or self._inner._called(model)
 
+    @property
+    def _needs_client(self) -> bool:
+        return self._client is None and self._inner._needs_client
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         return FilteredAnswer(self._inner._open(ask), self._make_filter(), ask.record)

@@ -194,6 +194,12 @@ class Race(AnsweringProvider):
         if shared is not None and shared is not self._client:
             await shared.aclose()
 
+    @property
+    def _needs_client(self) -> bool:
+        if self._client is not None or self._shared is not None:
+            return False
+        return any(entrant._needs_client for entrant in self.entrants)
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         return _RacedAnswer(self, ask)
 
@@ -220,7 +226,7 @@ class Race(AnsweringProvider):
         return ready
 
     def _one_race(
-        self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient
+        self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
     ) -> _Race[Chunk]:
         """Set up the race for one request."""
         entrants, names, keys = [], _Names(), {}
@@ -240,9 +246,13 @@ class Race(AnsweringProvider):
         )
 
     def _entrant(
-        self, provider: AbstractProvider, ask: Ask, record: EntrantReport, client: httpx.AsyncClient
+        self, provider: AbstractProvider, ask: Ask, record: EntrantReport, client: httpx.AsyncClient | None
     ) -> Entrant[Chunk]:
         timeout = ask.timeout.over(provider._timeout)
+        limits = {"first_chunk": timeout.first_chunk}
+        if timeout.total < ask.timeout.total:  # which the race keeps for everybody
+            limits["total"] = timeout.total
+        limit = min(limits, key=limits.__getitem__)
         theirs = Ask(
             messages=ask.messages,
             model=record.model,
@@ -251,6 +261,7 @@ class Race(AnsweringProvider):
             client=provider._client or (None if provider._proxy else client),
             record=record,
             watched=("stall", "total"),
+            watched_opening=False,
         )
         return Entrant(
             record,
@@ -258,8 +269,8 @@ class Race(AnsweringProvider):
             ChunkGate(self.clean, record=record),
             handoff=provider._handoff,
             detachable=provider.detachable,
-            limit=timeout.first_chunk,
-            late=partial(APITimeoutError, "first_chunk", timeout.first_chunk, provider=record.name),
+            limit=limits[limit],
+            late=partial(APITimeoutError, limit, limits[limit], provider=record.name),
         )
 
     def _hold(self, key: str, error: Exception) -> None:
@@ -313,14 +324,14 @@ class _Names:
 
 
 class _Course:
-    """One race with the HTTP client that it needs: opened and closed together."""
+    """One race with the HTTP client that its entrants need, if any does: opened and closed together."""
 
     def __init__(self, whole: Race, ask: Ask) -> None:
         whole._on_this_loop()
         ready = whole._ready(ask.model)  # raises before there is a client to close
         self._own: httpx.AsyncClient | None = None
         client = ask.client or whole._shared
-        if client is None:
+        if client is None and any(provider._needs_client for provider, _ in ready):
             client = self._own = open_http_client(proxy=whole._proxy)
         self.race = whole._one_race(ready, ask, client)
 

@@ -44,11 +44,15 @@ ANSWER = b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"
 
 
 class Noting(Scripted):
-    """Scripted, and keeps what it was asked in full."""
+    """Scripted, keeps what it was asked in full, and says that it sends over HTTP."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.asks: list[Ask] = []
+
+    @property
+    def _needs_client(self) -> bool:
+        return self._client is None and not self._proxy
 
     def _answer(self, ask: Ask) -> Any:
         self.asks.append(ask)
@@ -285,6 +289,17 @@ async def test_a_client_that_was_lent_is_not_closed(bound: bool) -> None:
             await llm.complete("Why?", http_client=None if bound else client)
         assert one.asks[0].client is client
         assert not client.is_closed
+
+
+async def test_a_race_opens_no_client_that_nobody_needs() -> None:
+    own = Service()
+    one, two = scripted("one", "a", http_client=own.client), Scripted(["b"], name="two", delay=1)
+    assert (await Race([one, two]).complete("Why?")).text == "a"
+    assert one.asks[0].client is own.client
+    assert (await Race([Race([one]), two]).complete("Why?")).text == "a"
+    assert not Race([Race([one]), two])._needs_client
+    assert Race([Race([scripted("three", "c")]), two])._needs_client
+    await own.client.aclose()
 
 
 async def test_a_race_that_is_not_entered_opens_a_client_for_each_request_and_closes_it() -> None:

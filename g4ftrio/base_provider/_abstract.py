@@ -232,6 +232,11 @@ class AbstractProvider(Declaration):
         """
         return asked or self.default_model
 
+    @property
+    def _needs_client(self) -> bool:
+        """Whether it would send with the HTTP client of a race."""
+        return False
+
     def _open(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         """The one door behind all others: open an answer, that of the generator where a subclass wrote one."""
         return self._generated(ask) if self._by_generator else self._answer(ask)

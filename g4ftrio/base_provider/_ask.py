@@ -24,7 +24,9 @@ class Ask(Struct, kw_only=True):
     """One request to one provider, as it travels through compositions.
 
     :ivar client: an HTTP client to use where the provider has none of its own
-    :ivar watched: the time-outs that the answer itself must watch; a race watches ``first_chunk`` for its entrants
+    :ivar watched: the time-outs that the answer itself must watch
+    :ivar watched_opening: whether it must watch them while it is opened, too; a race does that for its entrants, and
+        their ``first_chunk``
     """
 
     messages: list[dict[str, Any]]
@@ -34,6 +36,7 @@ class Ask(Struct, kw_only=True):
     client: Any = None
     record: EntrantReport
     watched: tuple[str, ...] = ("first_chunk", "stall", "total")
+    watched_opening: bool = True
 
     def __repr__(self) -> str:
         return f"<Ask {self.record.name}>"  # the parameters may hold a key

@@ -169,6 +169,10 @@ class HttpProvider(AnsweringProvider):
         """Turn what the environment variable holds into an API base."""
         return value
 
+    @property
+    def _needs_client(self) -> bool:
+        return self._client is None and not self._proxy
+
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         dialect = self.dialect_for(ask.model)
         answer: AbstractAsyncContextManager[Source[Chunk]] = HttpAnswer(
@@ -181,7 +185,7 @@ class HttpProvider(AnsweringProvider):
         )
         if self.advertising:
             answer = FilteredAnswer(answer, ChunkFilter(self.advertising), ask.record)
-        return Patient(answer, ask.timeout, ask.record.name, ask.watched)
+        return Patient(answer, ask.timeout, ask.record.name, ask.watched, opening=ask.watched_opening)
 
     async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
         params = {name: value for name, value in ask.params.items() if value is not None}

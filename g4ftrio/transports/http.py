@@ -5,8 +5,10 @@ httpx is loaded when it is first needed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import cache, partial
+from os import environ
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
 
+_PROXIED = ("http", "https", "all")
 _HOPS = 3  # redirects that are followed
 _STOCK = ("transport", "proxy", "http2", "limits", "mounts", "cert")  # options that ask for a transport of httpx's
 
@@ -94,10 +97,14 @@ def _own_transport(verify: ssl.SSLContext | bool, warm: Mapping[Origin, int]) ->
 
 
 def _proxied(*, trust_env: bool) -> bool:
-    """Whether the environment names a proxy."""
-    from urllib.request import getproxies
+    """Whether the environment, or elsewhere the system's settings, name a proxy."""
+    if not trust_env:
+        return False
+    if sys.platform in ("darwin", "win32"):
+        from urllib.request import getproxies
 
-    return trust_env and any(name in ("http", "https", "all") for name in getproxies())
+        return not getproxies().keys().isdisjoint(_PROXIED)
+    return any(environ.get(f"{scheme}_proxy") or environ.get(f"{scheme.upper()}_PROXY") for scheme in _PROXIED)
 
 
 @cache
