@@ -30,7 +30,7 @@ def system_of(messages: Sequence[Mapping[str, Any]]) -> str | list[Block]:
 
     :raises MessagesError: one holds something that is not text
     """
-    blocks = [block for said in messages if said["role"] in _SYSTEM for block in _parts(said)]
+    blocks = [block for said in messages if said["role"] in _SYSTEM for block in _cached(said, _parts(said))]
     if others := [block["type"] for block in blocks if block["type"] != "text"]:
         raise refuse(f"{others[0]} in a system message", "put it into the user's")
     return blocks if any("cache_control" in block for block in blocks) else system_text(messages)
@@ -80,7 +80,7 @@ def _blocks(message: Mapping[str, Any]) -> list[Block]:
 def _assistant(message: Mapping[str, Any]) -> list[Block]:
     kept = metadata_of(message, NAME)
     if isinstance(kept, list) and kept and all(isinstance(block, Mapping) for block in kept):
-        return [dict(block) for block in kept if not _is_blank(block)]
+        return [_returned(block) for block in kept if not _is_blank(block)]
     for key in ("function_call", "audio"):
         if message.get(key):
             raise refuse(f"{key!r} in an assistant's message", "write its text and its tool_calls")
@@ -90,6 +90,14 @@ def _assistant(message: Mapping[str, Any]) -> list[Block]:
         for call in calls_of(message)
     ]
     return [*_parts(said), *calls]
+
+
+def _returned(block: Mapping[str, Any]) -> Block:
+    """Give a block that was kept; a call's id is written as in its result, whoever wrote it."""
+    match block:
+        case {"type": "tool_use", "id": str(name)}:
+            return {**block, "id": _id(name)}
+    return dict(block)
 
 
 def _tool_result(message: Mapping[str, Any]) -> Block:
