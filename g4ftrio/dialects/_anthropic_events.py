@@ -18,10 +18,9 @@ from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
 from g4ftrio.dialects._unreadable import UNREADABLE, note_unknown, payload, unreadable
 
-__all__ = ("NAME", "THOUGHTS", "AnthropicDecoder")
+__all__ = ("NAME", "AnthropicDecoder")
 
 NAME = "anthropic"  # by which what this wire wants back with a message is known
-THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 
 
 class _BlockDelta(Struct, gc=False, tag="content_block_delta"):
@@ -101,7 +100,8 @@ _PIECES = {
     "input_json_delta": "partial_json",
 }
 _HOMES = {"text": "text", "thinking": "thinking", "signature": "thinking", "partial_json": "tool_use"}
-_KNOWN = frozenset({"text", "tool_use", *THOUGHTS})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_KNOWN = frozenset({"text", "tool_use", *_THOUGHTS})
 _READ = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _REASONS = {
     "end_turn": "stop",
@@ -261,9 +261,7 @@ class AnthropicDecoder:
     def _read_delta(self, index: int, delta: dict[str, Any], chunks: list[Chunk]) -> None:
         kind = _text(delta, "type")
         if kind == "citations_delta":
-            (self._open.get(index) or self._begin(index, {"type": "text"}, chunks)).add(
-                "citation", delta.get("citation")
-            )
+            self._block(index, "text", chunks).add("citation", delta.get("citation"))
         elif name := _PIECES.get(kind):
             self._add(index, name, _text(delta, name), chunks)
         else:
@@ -272,7 +270,7 @@ class AnthropicDecoder:
     def _add(self, index: int, name: str, piece: str, chunks: list[Chunk]) -> None:
         if not piece:
             return
-        block = self._open.get(index) or self._begin(index, {"type": _HOMES[name]}, chunks)
+        block = self._block(index, _HOMES[name], chunks)
         block.add(name, piece)
         if name == "text":
             chunks.append(piece)
@@ -280,6 +278,10 @@ class AnthropicDecoder:
             chunks.append(Reasoning(piece))
         elif name == "partial_json" and block.kind == "tool_use":
             chunks.append(self._calls.add(block.number, "", "", piece))
+
+    def _block(self, index: int, kind: str, chunks: list[Chunk]) -> _Block:
+        """Find the block that a piece belongs to; some servers leave out how it begins."""
+        return self._open.get(index) or self._begin(index, {"type": kind}, chunks)
 
     def _begin(self, index: int, begun: dict[str, Any], chunks: list[Chunk]) -> _Block:
         self._end(index, chunks)
@@ -349,7 +351,7 @@ class AnthropicDecoder:
         of a call that was cut is no JSON.
         """
         kinds = [block.kind for block in self._blocks]
-        if _REBUILT.issuperset(kinds) or kinds[-1] in THOUGHTS:
+        if _REBUILT.issuperset(kinds) or kinds[-1] in _THOUGHTS:
             return []
         try:
             return [block.whole() for block in self._blocks]
