@@ -478,7 +478,7 @@ FRAMES = EVENTS.map(lambda value: json.dumps(value).encode()) | st.binary(max_si
 
 
 @given(st.lists(FRAMES, max_size=6))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=120)
 def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
     together, one = decode(frames)
     singly, other = decode(*([frame] for frame in frames))
@@ -489,7 +489,7 @@ def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one
 
 
 @given(st.lists(st.sampled_from(STREAMS).flatmap(lambda name: st.sampled_from(frames_of(name))), max_size=8), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=80)
 def test_shuffled_and_shortened_frames_are_alike_in_one_batch_and_one_by_one(
     frames: list[bytes], data: st.DataObject
 ) -> None:
