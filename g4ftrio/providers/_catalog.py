@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
@@ -11,6 +14,7 @@ from g4ftrio.providers._declared import HttpProvider
 __all__ = (
     "VLLM",
     "XAI",
+    "Anthropic",
     "AzureOpenAI",
     "Cerebras",
     "DeepSeek",
@@ -58,6 +62,20 @@ class OpenAI(HttpProvider):
     key_variables = ("OPENAI_API_KEY",)
     base_variables = ("OPENAI_BASE_URL",)
     dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+
+class Anthropic(HttpProvider):
+    """Anthropic's Messages."""
+
+    label = "anthropic"
+    url = "https://platform.claude.com"
+    api_base = "https://api.anthropic.com"
+    key_variables = ("ANTHROPIC_API_KEY",)
+    base_variables = ("ANTHROPIC_BASE_URL",)
+    key_header = "x-api-key"
+    key_prefix = ""
+    headers: ClassVar[Mapping[str, str]] = {"anthropic-version": "2023-06-01"}
+    dialect = AnthropicWire(models_path="/v1/models?limit=1000")  # of which a page holds 20 unasked
 
 
 class AzureOpenAI(HttpProvider):
