@@ -197,9 +197,15 @@ class Http1Transport(httpx.AsyncBaseTransport):
         return self._context
 
     async def aclose(self) -> None:
-        """Close all connections, the ones in use as well."""
+        """Close all connections, the ones in use as well.
+
+        :raises RuntimeError: it was entered and keeps connections warm, so it is to be left, where it was entered
+        """
         self._pool.close()
+        forgotten = self._warmer is not None and self._warmer.stop()
         await cancel_shielded_checkpoint()  # asyncio closes sockets in the loop's next turn
+        if forgotten:
+            raise RuntimeError("a client with warm= has tasks: leave it by the `async with` that it was entered by")
 
 
 def _origin(url: httpx.URL) -> Origin:

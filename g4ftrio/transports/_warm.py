@@ -45,6 +45,7 @@ class Warmer:
 
     async def __aenter__(self) -> None:
         self._pool.warm, self._pool.watcher = self._wanted, self
+        self._filling = anyio.CancelScope()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._run, name="g4ftrio warm connections")
@@ -52,12 +53,19 @@ class Warmer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._pool.watcher = None
-        self._group.cancel_scope.cancel()
+        self.stop()
         if isinstance(error, anyio.get_cancelled_exc_class()):
             await self._group.__aexit__(kind, error, traceback)
         else:
             await self._group.__aexit__(None, None, None)
+
+    def stop(self) -> bool:
+        """Open no more; tells whether it would have."""
+        if self._pool.watcher is not self:
+            return False
+        self._pool.watcher = None
+        self._filling.cancel()  # and not the group, whose scope is around whoever entered this
+        return True
 
     def taken(self) -> None:
         """An idle connection was taken."""
@@ -69,11 +77,12 @@ class Warmer:
         self._changed.set()
 
     async def _run(self) -> None:
-        while True:
-            async with anyio.create_task_group() as filling:
-                for origin, count in self._wanted.items():
-                    filling.start_soon(self._fill, origin, count)
-            await self._wait()
+        with self._filling:
+            while True:
+                async with anyio.create_task_group() as filling:
+                    for origin, count in self._wanted.items():
+                        filling.start_soon(self._fill, origin, count)
+                await self._wait()
 
     async def _wait(self) -> None:
         """Wait until there may be something to do, and it disturbs no race."""

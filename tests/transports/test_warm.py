@@ -114,3 +114,21 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
 def test_a_transport_of_httpxs_keeps_none_warm() -> None:
     with pytest.raises(SetupError, match="this library's own transport"):
         open_http_client(warm={"http://127.0.0.1:9": 1}, transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+
+
+@pytest.mark.anyio
+async def test_a_client_that_is_closed_and_not_left_says_so_and_opens_no_more() -> None:
+    async with Service(ANSWER) as service:
+        async with open_http_client(warm={service.url: 1}) as client:
+            await until(lambda: service.open == 1)
+            with pytest.raises(RuntimeError, match="leave it by the `async with`"):
+                await client.aclose()
+            await until(lambda: service.open == 0)
+        assert service.accepted == 1
+
+
+@pytest.mark.anyio
+async def test_a_client_that_was_never_entered_is_just_closed() -> None:
+    client = open_http_client(warm={"http://127.0.0.1:9": 1})
+    await client.aclose()
+    assert client.is_closed
