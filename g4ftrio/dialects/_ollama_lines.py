@@ -49,12 +49,13 @@ class _Line(Struct, gc=False):
     eval_duration: Any = None
 
 
-# Nearly all lines are a piece of text and nothing else; these describe just that.
+# Nearly all lines are a piece of text or of thinking and nothing else; these describe just that.
 
 
 class _Text(Struct, gc=False, forbid_unknown_fields=True):
     content: str
     role: str | None = None
+    thinking: str | None = None
     images: None = None
     tool_calls: None = None
 
@@ -92,10 +93,11 @@ class OllamaDecoder:
         if self.done or self.error is not None:
             return []
         joined = b"[" + b",".join(frames) + b"]"
-        if (texts := _only_texts(joined, len(frames))) is not None:
-            return texts
         chunks: list[Chunk] = []
-        if (lines := _decoded(joined, len(frames))) is not None:
+        if (texts := _texts(joined, len(frames))) is not None:
+            for text in texts:
+                self._read_text(text, chunks)
+        elif (lines := _decoded(joined, len(frames))) is not None:
             self._read(lines, frames, chunks)
         else:
             self._read_singly(frames, chunks)
@@ -134,12 +136,15 @@ class OllamaDecoder:
             if self.done or self.error is not None:
                 return
 
-    def _read_message(self, message: _Message, chunks: list[Chunk]) -> None:
+    def _read_text(self, message: _Text | _Message, chunks: list[Chunk]) -> None:
         if message.thinking:
             self._thoughts.append(message.thinking)
             chunks.append(Reasoning(message.thinking))
         if message.content:
             chunks.append(message.content)
+
+    def _read_message(self, message: _Message, chunks: list[Chunk]) -> None:
+        self._read_text(message, chunks)
         for call in message.tool_calls or ():
             # Each is whole, and the index that it brings is 0 for all of them or missing in older versions.
             function = call.function
@@ -163,15 +168,15 @@ class OllamaDecoder:
         return ending
 
 
-def _only_texts(joined: bytes, number: int) -> list[Chunk] | None:
-    """The texts of that many lines, where they are nothing else and none is the last."""
+def _texts(joined: bytes, number: int) -> list[_Text] | None:
+    """The messages of that many lines, where they are nothing but text and none is the last."""
     try:
         lines = _TEXTS.decode(joined)
     except UNREADABLE:
         return None
     if len(lines) != number or any(line.done for line in lines):
         return None
-    return [text for line in lines if (text := line.message.content)]
+    return [line.message for line in lines]
 
 
 def _decoded(joined: bytes, number: int) -> list[_Line] | None:

@@ -254,7 +254,7 @@ class Ollama(HttpProvider):
     def base_from_variable(value: str) -> str:
         """Read ``OLLAMA_HOST`` as Ollama does: it may lack the scheme, the port or both."""
         scheme, _, rest = value.strip().rpartition("://")
-        address = urlsplit(f"//{rest}")
+        address = urlsplit(f"//[{rest}]" if rest.count(":") > 1 and "[" not in rest else f"//{rest}")
         name = address.hostname or ""
         if name in ("", "0.0.0.0", "::"):  # noqa: S104  # where it listens is not where it is reached
             name = "127.0.0.1"
