@@ -115,10 +115,7 @@ class RealtimeDialogue:
         if (texts := self._only_texts(frames)) is not None:
             return texts
         chunks: list[Chunk] = []
-        for frame in frames:
-            self._read_one(frame, chunks)
-            if self.done or self.error is not None:
-                break
+        self._read_singly(frames, chunks)
         return chunks
 
     def close(self) -> list[Chunk]:
@@ -139,6 +136,12 @@ class RealtimeDialogue:
         if texts:
             self._has_said = True
         return texts
+
+    def _read_singly(self, frames: Iterable[bytes], chunks: list[Chunk]) -> None:
+        for frame in frames:
+            self._read_one(frame, chunks)
+            if self.done or self.error is not None:
+                return
 
     def _read_one(self, frame: bytes, chunks: list[Chunk]) -> None:
         if (texts := self._only_texts((frame,))) is not None:
