@@ -97,16 +97,29 @@ class OpenAIRealtime:
         return _HTTP.models(names, created)
 
 
+class _Events:
+    """Writes a session's events, each with an id of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+
+    def __call__(self, kind: str, **told: Any) -> bytes:
+        self._count += 1
+        return _encode({"type": kind, "event_id": f"event_{self._name}_{self._count}", **told})
+
+
 class _Session:
     def __init__(self, model: str, name: str) -> None:
         self._model = model
         self._name = name
+        self._event = _Events(name)
         self._settings = _Settings()
         self._items: list[_Item] = []
-        self._answer = _Answer(name, is_beta=False)
+        self._answer = _Answer(name, self._event, is_beta=False)
 
     def greet(self) -> list[bytes]:
-        return [_encode({"type": "session.created", "event_id": "event_0", "session": self._shown()})]
+        return [self._event("session.created", session=self._shown())]
 
     def hear(self, message: Any) -> tuple[list[bytes], Ask | None]:
         event = msgspec.convert(message, _Event)
@@ -114,10 +127,10 @@ class _Session:
             self._settings = event.session
             return [self._event("session.updated", session=self._shown())], None
         if event.type == "conversation.item.create" and event.item is not None:
-            return self._add(event.item), None
+            return self._add(event.item, message["item"]), None
         if event.type != "response.create":
             raise ValueError(f"{event.type} without what it is about")
-        self._answer = _Answer(self._name, is_beta=self._is_beta)
+        self._answer = _Answer(self._name, self._event, is_beta=self._is_beta)
         begun = {"object": "realtime.response", "id": self._name, "status": "in_progress", "output": []}
         return [self._event("response.created", response=begun)], self._ask()
 
@@ -135,15 +148,12 @@ class _Session:
     def _shown(self) -> dict[str, Any]:
         return {"object": "realtime.session", "id": f"sess_{self._name}", "model": self._model, "type": "realtime"}
 
-    def _event(self, kind: str, **told: Any) -> bytes:
-        return _encode({"type": kind, "event_id": f"event_{self._name}", **told})
-
-    def _add(self, item: _Item) -> list[bytes]:
+    def _add(self, item: _Item, told: dict[str, Any]) -> list[bytes]:
         if item.type == "function_call_output" and item.call_id not in {each.call_id for each in self._items}:
             raise ValueError(f"no call has the id {item.call_id!r}")
         self._items.append(item)
         kinds = ("created",) if self._is_beta else ("added", "done")
-        shown = {"id": f"item_{len(self._items)}", "type": item.type, "status": "completed"}
+        shown = {"id": f"item_{len(self._items)}", **told, "status": "completed"}
         return [self._event(f"conversation.item.{kind}", item=shown) for kind in kinds]
 
     def _ask(self) -> Ask:
@@ -184,8 +194,9 @@ class _Session:
 class _Answer:
     """Writes one response: items of the output one after another, each opened, told in pieces and closed."""
 
-    def __init__(self, name: str, *, is_beta: bool) -> None:
+    def __init__(self, name: str, events: _Events, *, is_beta: bool) -> None:
         self._name = name
+        self._events = events
         self._kind = "text" if is_beta else "output_text"
         self._output: list[dict[str, Any]] = []
         self._pieces: list[str] = []
@@ -205,21 +216,21 @@ class _Answer:
             case Frame(data):
                 return [data]
             case Mark.COMMENT:
-                return [_encode({"type": "rate_limits.updated", "rate_limits": []})]
+                return [self._events("rate_limits.updated", rate_limits=[])]
             case Mark.DONE:
                 return [*self._close(), self._done()]
         return []
 
     def _event(self, kind: str, **told: Any) -> bytes:
-        place = {"response_id": self._name, "output_index": len(self._output) - 1}
-        return _encode({"type": f"response.{kind}", **place, **told})
+        place = {"response_id": self._name, "output_index": len(self._output) - 1, "item_id": self._output[-1]["id"]}
+        return self._events(f"response.{kind}", **place, **told)
 
     def _say_text(self, text: str) -> list[bytes]:
         said: list[bytes] = []
         if not self._output or self._output[-1]["type"] != "message":
             item = {"type": "message", "role": "assistant", "content": []}
             said += self._open(item)
-            said.append(self._event("content_part.added", part={"type": self._kind, "text": ""}))
+            said.append(self._event("content_part.added", content_index=0, part={"type": "text", "text": ""}))
         self._pieces.append(text)
         return [*said, self._event(f"{self._kind}.delta", content_index=0, delta=text)]
 
@@ -251,7 +262,7 @@ class _Answer:
             item["content"] = [{"type": self._kind, "text": whole}]
             said = [
                 self._event(f"{self._kind}.done", content_index=0, text=whole),
-                self._event("content_part.done", part=item["content"][0]),
+                self._event("content_part.done", content_index=0, part={"type": "text", "text": whole}),
             ]
         return [*said, self._event("output_item.done", item=item)]
 
@@ -268,4 +279,4 @@ class _Answer:
             "output_token_details": {"text_tokens": written},
         }
         response = {"object": "realtime.response", "id": self._name, "status": status, "status_details": details}
-        return _encode({"type": "response.done", "response": {**response, "output": self._output, "usage": usage}})
+        return self._events("response.done", response={**response, "output": self._output, "usage": usage})
