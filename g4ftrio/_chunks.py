@@ -6,6 +6,7 @@ so a program that only wants text never has to look at a type.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -101,13 +102,15 @@ class ToolCalls(TypedChunk, Struct, frozen=True):
 class Usage(TypedChunk, Struct, frozen=True):
     """Tokens as the service counted them; ``None`` is what it did not say.
 
-    ``cached_tokens`` are part of ``input_tokens``, ``reasoning_tokens`` part of ``output_tokens``.
+    ``cached_tokens`` are part of ``input_tokens``, ``reasoning_tokens`` part of ``output_tokens``. ``details`` are the
+    times that the service measured, in seconds, under its own names.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    details: Mapping[str, float] | None = None
 
 
 class FinishReason(TypedChunk, Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
@@ -103,7 +103,9 @@ def _plain(value: Any) -> Any:
         case Exception():
             return {"type": type(value).__name__, "message": describe(value)}
         case Usage():
-            return {name: getattr(value, name) for name in value.__struct_fields__}
+            return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        case Mapping():
+            return {name: _plain(each) for name, each in value.items()}
         case RaceReport():
             return value.to_dict()
     return value

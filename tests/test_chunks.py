@@ -35,6 +35,7 @@ PRINTED = [
     (ToolCallDelta(index=0, id="call_1", name="weather", arguments="{"), ""),
     (ToolCalls((CALL,)), ""),
     (Usage(input_tokens=1), ""),
+    (Usage(output_tokens=1, details={"total_duration": 0.5}), ""),
     (FinishReason("stop"), ""),
     (
         ImageResponse(("https://a/1.png", "https://a/2.png"), "a cat"),
@@ -96,7 +97,7 @@ def test_equal_chunks_are_equal_and_kinds_are_told_apart() -> None:
 
 
 def test_what_a_service_did_not_say_is_none() -> None:
-    assert Usage() == Usage(None, None, None, None)
+    assert Usage() == Usage(None, None, None, None, None)
 
 
 @pytest.mark.parametrize("chunk", [chunk for chunk, _ in PRINTED if not isinstance(chunk, AuthResult)])

@@ -29,7 +29,7 @@ def full_report() -> RaceReport:
                 chunks=3,
                 bytes=120,
                 filtered=1,
-                usage=Usage(input_tokens=4, output_tokens=5),
+                usage=Usage(input_tokens=4, output_tokens=5, details={"load_duration": 0.1234567891}),
                 usage_known="exact",
             ),
             EntrantReport(
@@ -66,7 +66,13 @@ def test_a_report_names_every_field() -> None:
         "retries": 0,
         "filtered": 1,
         "error": None,
-        "usage": {"input_tokens": 4, "output_tokens": 5, "cached_tokens": None, "reasoning_tokens": None},
+        "usage": {
+            "input_tokens": 4,
+            "output_tokens": 5,
+            "cached_tokens": None,
+            "reasoning_tokens": None,
+            "details": {"load_duration": 0.123457},
+        },
         "usage_known": "exact",
         "race": None,
     }

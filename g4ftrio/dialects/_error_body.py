@@ -63,7 +63,8 @@ def _is_error(payload: Mapping[str, Any]) -> bool:
     kind = f"{payload.get('object') or ''}{payload.get('type') or ''}"
     if kind:
         return "error" in kind.lower() or _status(payload) is not None
-    return bool(payload.get("detail") or payload.get("message"))
+    said = payload.get("message")  # on some wires an object, which is a piece of the answer
+    return bool(payload.get("detail") or (isinstance(said, str) and said))
 
 
 def _words(node: Any, depth: int = _DEPTH) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from g4ftrio._origin import PORTS
 from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
+from g4ftrio.dialects.ollama import Ollama as OllamaWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
@@ -27,6 +29,7 @@ __all__ = (
     "LlamaCpp",
     "Mistral",
     "Nvidia",
+    "Ollama",
     "OllamaChat",
     "OpenAI",
     "OpenAICompatible",
@@ -254,6 +257,31 @@ class LMStudio(HttpProvider):
     needs_auth = False
 
 
+class Ollama(HttpProvider):
+    """Ollama by its own door; at https://ollama.com, with a key, the models that it hosts."""
+
+    label = "ollama"
+    url = "https://ollama.com"
+    api_base = "http://127.0.0.1:11434"
+    key_variables = ("OLLAMA_API_KEY",)
+    base_variables = ("OLLAMA_HOST",)
+    needs_auth = False
+    dialect = OllamaWire()
+
+    @staticmethod
+    def base_from_variable(value: str) -> str:
+        """Read ``OLLAMA_HOST`` as Ollama does: it may lack the scheme, the port or both."""
+        scheme, _, rest = value.strip().rpartition("://")
+        address = urlsplit(f"//[{rest}]" if rest.count(":") > 1 and "[" not in rest else f"//{rest}")
+        name = address.hostname or ""
+        if name in ("", "0.0.0.0", "::"):  # noqa: S104  # where it listens is not where it is reached
+            name = "127.0.0.1"
+        scheme = scheme or ("https" if name == "ollama.com" else "")
+        host = f"[{name}]" if ":" in name else name
+        port = address.port or PORTS.get(scheme, 11434)
+        return f"{scheme or 'http'}://{host}:{port}{address.path.rstrip('/')}"
+
+
 class OllamaChat(HttpProvider):
     """Ollama through its OpenAI door."""
 
@@ -265,10 +293,8 @@ class OllamaChat(HttpProvider):
 
     @staticmethod
     def base_from_variable(value: str) -> str:
-        """Read ``OLLAMA_HOST``, which may lack the scheme, the port or both."""
-        address = urlsplit(value if "//" in value else f"//{value}")
-        host = "127.0.0.1" if address.hostname in (None, "0.0.0.0", "::") else address.hostname  # noqa: S104  # where it listens is not where it is reached
-        return f"{address.scheme or 'http'}://{host}:{address.port or 11434}/v1"
+        """Read ``OLLAMA_HOST`` and go to the door's path."""
+        return Ollama.base_from_variable(value) + "/v1"
 
 
 class VLLM(HttpProvider):

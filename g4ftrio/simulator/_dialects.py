@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from g4ftrio.simulator._anthropic import Anthropic
+from g4ftrio.simulator._ollama import Ollama
 from g4ftrio.simulator._openai_chat import OpenAIChat
 from g4ftrio.simulator._openchat import OpenChat
 from g4ftrio.simulator._wire import Wire
@@ -13,6 +14,7 @@ __all__ = ("DIALECTS",)
 
 DIALECTS: Mapping[str, Wire] = {
     "anthropic": Anthropic(),
+    "ollama": Ollama(),
     "openai-compatible": OpenAIChat(),
     "openchat": OpenChat(),
 }

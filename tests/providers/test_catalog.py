@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from g4ftrio import APIConnectionError, MissingKeyError, SetupError, SpecError, UnknownProviderError, providers
-from g4ftrio.providers import Groq, HttpProvider, OpenAI, OpenAICompatible, find, known, resolve
+from g4ftrio.providers import Groq, HttpProvider, Ollama, OpenAI, OpenAICompatible, find, known, resolve
 from g4ftrio.testing import check_provider, forbid_network
 
 ALL = known()
@@ -94,19 +94,32 @@ def test_a_base_url_from_the_environment_is_a_home_for_the_key(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("host", "address"),
     [
-        ("127.0.0.1", "http://127.0.0.1:11434/v1"),
-        ("0.0.0.0:8", "http://127.0.0.1:8/v1"),
-        ("https://box.lan:99", "https://box.lan:99/v1"),
-        (":77", "http://127.0.0.1:77/v1"),
+        ("127.0.0.1", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8", "http://127.0.0.1:8"),
+        ("::", "http://127.0.0.1:11434"),
+        ("[::1]:9", "http://[::1]:9"),
+        ("https://box.lan:99", "https://box.lan:99"),
+        ("https://box.lan/gate/", "https://box.lan:443/gate"),
+        ("http://box.lan", "http://box.lan:80"),
+        ("ollama.com", "https://ollama.com:443"),
+        (":77", "http://127.0.0.1:77"),
     ],
 )
 def test_the_host_variable_of_a_local_server_may_be_short(
     monkeypatch: pytest.MonkeyPatch, host: str, address: str
 ) -> None:
     monkeypatch.setenv("OLLAMA_HOST", host)
-    provider = resolve("ollama-chat/m")
-    assert isinstance(provider, HttpProvider)
-    assert provider._address() == address
+    own, openai = resolve("ollama/m"), resolve("ollama-chat/m")
+    assert isinstance(own, HttpProvider)
+    assert isinstance(openai, HttpProvider)
+    assert (own._address(), openai._address()) == (address, f"{address}/v1")
+
+
+def test_the_key_of_a_service_that_also_runs_here_does_not_go_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_API_KEY", "secret-key")
+    assert Ollama()._key_for(Ollama()._address()) is None
+    monkeypatch.setenv("OLLAMA_HOST", "https://ollama.com")
+    assert Ollama()._key_for(Ollama()._address()) == "secret-key"
 
 
 def test_a_host_variable_that_holds_no_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
