@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from g4ftrio.dialects.gemini import Gemini as GeminiWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
@@ -15,6 +16,7 @@ __all__ = (
     "Cerebras",
     "DeepSeek",
     "Fireworks",
+    "Gemini",
     "GitHubModels",
     "Groq",
     "HuggingFace",
@@ -103,6 +105,19 @@ class Fireworks(HttpProvider):
     url = "https://fireworks.ai"
     api_base = "https://api.fireworks.ai/inference/v1"
     key_variables = ("FIREWORKS_API_KEY",)
+
+
+class Gemini(HttpProvider):
+    """Google's Gemini models."""
+
+    label = "gemini"
+    url = "https://ai.google.dev"
+    api_base = "https://generativelanguage.googleapis.com"
+    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    base_variables = ("GOOGLE_GEMINI_BASE_URL",)
+    key_header = "x-goog-api-key"
+    key_prefix = ""
+    dialect = GeminiWire()
 
 
 class GitHubModels(HttpProvider):

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from g4ftrio.simulator._gemini import Gemini
 from g4ftrio.simulator._openai_chat import OpenAIChat
 from g4ftrio.simulator._openchat import OpenChat
 from g4ftrio.simulator._wire import Wire
 
 __all__ = ("DIALECTS",)
 
-DIALECTS: Mapping[str, Wire] = {"openai-compatible": OpenAIChat(), "openchat": OpenChat()}
+DIALECTS: Mapping[str, Wire] = {
+    "gemini": Gemini(),
+    "openai-compatible": OpenAIChat(),
+    "openchat": OpenChat(),
+}
