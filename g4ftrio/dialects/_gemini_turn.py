@@ -96,7 +96,7 @@ class Turn:
         part = _decode(raw)
         self._keep(raw, part)
         if part.function_call is not None:
-            return [self.call(part.function_call)]
+            return [self._call(part.function_call)]
         if said := _chunk(part):
             return [said]
         if not part.is_known():
@@ -104,9 +104,11 @@ class Turn:
         return []
 
     def call(self, call: FunctionCall) -> Chunk:
-        """Take a call of a tool."""
-        self._called += 1
-        return self._calls.add(self._called, call.id or "", call.name, call.args or {})
+        """Take a call of a tool that came apart from the parts."""
+        self._end_text()
+        written = {"id": call.id, "name": call.name, "args": call.args}
+        self._parts.append({"functionCall": {key: value for key, value in written.items() if value is not None}})
+        return self._call(call)
 
     def pass_over(self, what: str) -> None:
         """Say once that something was not read."""
@@ -128,6 +130,10 @@ class Turn:
         if usage is not None:
             ending.append(usage)
         return [*ending, FinishReason(reason)]
+
+    def _call(self, call: FunctionCall) -> Chunk:
+        self._called += 1
+        return self._calls.add(self._called, call.id or "", call.name, call.args or {})
 
     def _keep(self, raw: Raw, part: _Part) -> None:
         if part.inline_data is not None and part.inline_data.mime_type.startswith("audio/"):

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from g4ftrio._chunks import FinishReason, ImageResponse, Reasoning, Refusal, ToolCallDelta, Usage
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Pictures, Renderer, Tool
 
-__all__ = ("Content", "Gemini", "Setup", "function_call", "read_ask", "said_part", "usage_metadata")
+__all__ = ("Content", "Gemini", "Part", "Setup", "function_call", "read_ask", "said_part", "usage_metadata")
 
 _encode = msgspec.json.Encoder().encode
 _SIGNATURE = "c2lnbmVkIGJ5IHRoZSBzaW11bGF0b3I="
@@ -42,7 +42,9 @@ class _Result(Struct):
     response: dict[str, Any]
 
 
-class _Part(Struct, rename="camel"):
+class Part(Struct, rename="camel"):
+    """A part of a turn; of kinds that are not here nothing is read."""
+
     text: str | None = None
     thought: bool | None = None
     thought_signature: str | None = None
@@ -53,7 +55,7 @@ class _Part(Struct, rename="camel"):
 class Content(Struct):
     """A turn."""
 
-    parts: list[_Part]
+    parts: list[Part]
     role: str = "user"
 
     @property
