@@ -229,7 +229,9 @@ class GeminiLiveDialogue:
         if content.turn_complete_reason:
             self._reason = _reason(content.turn_complete_reason)
         self.finished = self.finished or bool(content.generation_complete)
-        if content.turn_complete and content.interaction_status != _MORE_FOLLOWS:
+        if content.turn_complete and content.interaction_status == _MORE_FOLLOWS:
+            self.finished = False
+        elif content.turn_complete:
             chunks += self._ending()
 
     def _read_calls(self, calls: Sequence[FunctionCall], chunks: list[Chunk]) -> None:
