@@ -18,6 +18,7 @@ from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Pictures, Renderer, 
 __all__ = ("Content", "Gemini", "Part", "Setup", "function_call", "read_ask", "said_part", "usage_metadata")
 
 _encode = msgspec.json.Encoder().encode
+_VERSIONS = ("v1beta", "v1")  # the same here; clients are divided on which they ask
 _SIGNATURE = "c2lnbmVkIGJ5IHRoZSBzaW11bGF0b3I="
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -73,6 +74,14 @@ class _Declaration(Struct, rename="camel"):
     name: str
     parameters_json_schema: dict[str, Any] | None = None
     parameters: dict[str, Any] | None = None
+    # Every field may also be spelt as in the service's protocol buffers; this is the one that its own SDK spells so.
+    as_in_protocol_buffers: dict[str, Any] | None = field(default=None, name="parameters_json_schema")
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The arguments, whichever way they are described."""
+        plain = self.parameters_json_schema or self.as_in_protocol_buffers
+        return plain or _lower_types(self.parameters or {})
 
 
 class _Tools(Struct, rename="camel"):
@@ -120,9 +129,11 @@ class Gemini:
     @property
     def readers(self) -> Mapping[str, Callable[..., Ask]]:
         """What is posted where."""
+        methods = {"generateContent": False, "streamGenerateContent": True}
         return {
-            "/v1beta/{model}:generateContent": partial(self.read, stream=False),
-            "/v1beta/{model}:streamGenerateContent": partial(self.read, stream=True),
+            f"/{version}/{{model}}:{method}": partial(self.read, stream=stream)
+            for version in _VERSIONS
+            for method, stream in methods.items()
         }
 
     def read(self, body: Any, *, model: str, stream: bool) -> Ask:
@@ -298,11 +309,7 @@ def _tools(setup: Setup) -> tuple[tuple[Tool, ...], bool]:
     declared = [declaration for tools in setup.tools for declaration in tools.function_declarations]
     calling = setup.tool_config.function_calling_config
     allowed = calling.allowed_function_names
-    tools = tuple(
-        Tool(each.name, each.parameters_json_schema or _lowered(each.parameters or {}))
-        for each in declared
-        if allowed is None or each.name in allowed
-    )
+    tools = tuple(Tool(each.name, each.schema) for each in declared if allowed is None or each.name in allowed)
     if calling.mode == "ANY" and not tools:
         raise ValueError("Function calling mode is ANY, and no function is declared and allowed.")
     return (() if calling.mode == "NONE" else tools), calling.mode == "ANY"
@@ -317,16 +324,16 @@ def _max_tokens(config: _Config) -> int | None:
 def _schema(config: _Config) -> dict[str, Any] | None:
     if config.response_mime_type != "application/json":
         return None
-    return config.response_json_schema or _lowered(config.response_schema or {}) or _ANY_OBJECT
+    return config.response_json_schema or _lower_types(config.response_schema or {}) or _ANY_OBJECT
 
 
-def _lowered(schema: Any) -> Any:
+def _lower_types(schema: Any) -> Any:
     """Read a schema of OpenAPI's dialect, in which the names of types are written in capitals."""
     if isinstance(schema, list):
-        return [_lowered(child) for child in schema]
+        return [_lower_types(child) for child in schema]
     if not isinstance(schema, dict):
         return schema
-    lowered = {key: _lowered(value) for key, value in schema.items()}
+    lowered = {key: _lower_types(value) for key, value in schema.items()}
     if isinstance(kind := schema.get("type"), str):
         lowered["type"] = kind.lower()
     return lowered

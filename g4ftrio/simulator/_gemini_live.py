@@ -5,6 +5,7 @@ Source of the form: https://ai.google.dev/api/live
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,12 +83,13 @@ class _Session:
         self._awaits_history = False
         self._calls: list[ToolCallDelta] = []
         self._said: list[str] = []
+        self._waits_for_results = False
 
     def greet(self) -> list[bytes]:
         return []
 
     def hear(self, message: Any) -> tuple[list[bytes], Ask | None]:
-        heard = msgspec.convert(message, _Message)
+        heard = msgspec.convert(_respelt(message), _Message)
         if self._setup is None:
             if heard.setup is None or not heard.setup.model:
                 raise ValueError("the first message must be a setup that names the model")
@@ -121,7 +123,7 @@ class _Session:
                 return self._finish()
             case Usage():
                 return [_encode({"usageMetadata": usage_metadata(item, "responseTokenCount")})]
-            case Mark.DONE:
+            case Mark.DONE if not self._waits_for_results:
                 return [_encode({"serverContent": {"turnComplete": True}})]
             case _ if (part := said_part(item)) is not None:
                 self._said.append(part.get("text", ""))
@@ -131,6 +133,7 @@ class _Session:
     def _finish(self) -> list[bytes]:
         self._contents.append(Content([Part(text="".join(self._said))], "model"))
         self._said = []
+        self._waits_for_results = bool(self._calls)
         if not self._calls:
             return [_encode({"serverContent": {"generationComplete": True}})]
         calls, self._calls = [function_call(self._calls)], []
@@ -138,6 +141,13 @@ class _Session:
 
     def error(self, status: int, message: str, code: str | None = None) -> list[bytes]:
         return [_HTTP.error(status, message, code)]
+
+
+def _respelt(message: Any) -> Any:
+    """Spell the names of messages one way: the service takes two, and its own SDK writes ``client_content``."""
+    if not isinstance(message, dict):
+        return message
+    return {re.sub("_([a-z])", lambda found: found[1].upper(), name): held for name, held in message.items()}
 
 
 def _moment(heard: _Message) -> Content:

@@ -361,6 +361,19 @@ def test_a_tool_round_trip_with_the_simulator() -> None:
     assert asked.tool_result == "21 degrees"
 
 
+def test_the_simulator_goes_on_with_a_turn_when_it_has_the_results() -> None:
+    session = Simulated().session({}, "answer-1", 0)
+    session.hear({"setup": {"model": "models/m", "tools": [{"function_declarations": []}]}})
+    session.hear({"client_content": {"turns": [{"parts": [{"text": "Hello"}]}], "turnComplete": True}})
+    called: list[Item] = [ToolCallDelta(0, "fc-1", "weather", "{}"), FinishReason("tool_calls"), Mark.DONE]
+    (message,) = [message for item in called for message in session.say(item)]
+    assert msgspec.json.decode(message)["toolCall"]["functionCalls"] == [{"id": "fc-1", "name": "weather", "args": {}}]
+    result = {"id": "fc-1", "name": "weather", "response": {"output": "rain"}}
+    _, asked = session.hear({"tool_response": {"functionResponses": [result]}})
+    assert asked is not None
+    assert (asked.prompt, asked.tool_result) == ("Hello", "rain")
+
+
 def test_the_simulator_refuses_in_words() -> None:
     session = Simulated().session({}, "answer-1", 0)
     with pytest.raises(ValueError, match="the first message must be a setup"):
@@ -371,5 +384,6 @@ def test_the_simulator_refuses_in_words() -> None:
     (error,) = session.error(429, "slow down", "rate_limit")
     assert failure(error).message == "slow down"
     assert session.say(Frame(b"{")) == [b"{"]
+    assert session.say(Mark.COMMENT) == []
     assert Simulated().key({}, {"key": "k"}) == "k"
     assert Simulated().key({"x-goog-api-key": "h"}, {"key": "k"}) == "h"
