@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from g4ftrio._origin import PORTS
 from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
+from g4ftrio.dialects.gemini import Gemini as GeminiWire
 from g4ftrio.dialects.ollama import Ollama as OllamaWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
@@ -21,6 +22,7 @@ __all__ = (
     "Cerebras",
     "DeepSeek",
     "Fireworks",
+    "Gemini",
     "GitHubModels",
     "Groq",
     "HuggingFace",
@@ -124,6 +126,19 @@ class Fireworks(HttpProvider):
     url = "https://fireworks.ai"
     api_base = "https://api.fireworks.ai/inference/v1"
     key_variables = ("FIREWORKS_API_KEY",)
+
+
+class Gemini(HttpProvider):
+    """Google's Gemini models."""
+
+    label = "gemini"
+    url = "https://ai.google.dev"
+    api_base = "https://generativelanguage.googleapis.com"
+    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    base_variables = ("GOOGLE_GEMINI_BASE_URL",)
+    key_header = "x-goog-api-key"
+    key_prefix = ""
+    dialect = GeminiWire()
 
 
 class GitHubModels(HttpProvider):

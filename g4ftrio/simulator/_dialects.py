@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from g4ftrio.simulator._anthropic import Anthropic
+from g4ftrio.simulator._gemini import Gemini
 from g4ftrio.simulator._ollama import Ollama
 from g4ftrio.simulator._openai_chat import OpenAIChat
 from g4ftrio.simulator._openchat import OpenChat
@@ -14,6 +15,7 @@ __all__ = ("DIALECTS",)
 
 DIALECTS: Mapping[str, Wire] = {
     "anthropic": Anthropic(),
+    "gemini": Gemini(),
     "ollama": Ollama(),
     "openai-compatible": OpenAIChat(),
     "openchat": OpenChat(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -79,25 +81,35 @@ def _route(service: Service, wire: Wire, request: Request, body: Any, created: i
     if request.problem is not None:
         return refuse(*request.problem)
     path = request.path.partition("?")[0]
-    readers = {wire.base + below: read for below, read in wire.readers.items()}
-    listing = {wire.base + wire.models_path: "GET"} if wire.models_path else {}
-    method = (listing | dict.fromkeys(readers, "POST")).get(path)
+    read = _reader(wire, path)
+    method = "GET" if wire.models_path and path == wire.base + wire.models_path else "POST" if read else None
     if method is None:
         return refuse(404, f"there is nothing at {path[:200]}", "unknown_url")
     if request.method != method:
         return refuse(405, f"{path} takes {method}, not {request.method}", "method_not_allowed", allow=method)
     if service.key is not None and wire.key(request.headers) != service.key:
         return refuse(401, "the API key is missing or wrong", "invalid_api_key")
-    if method == "GET":
+    if read is None:
         return Answer(body=wire.models(service.models, created))
     try:
-        ask = readers[path](body)
+        ask = read(body)
     except ValueError as error:
         return refuse(400, str(error), "invalid_request")
     if ask.model not in service.models:
         known = ", ".join(service.models)
         return refuse(404, f"The model {ask.model[:200]!r} does not exist; there is {known}.", "model_not_found")
     return ask
+
+
+def _reader(wire: Wire, path: str) -> Callable[[Any], Ask] | None:
+    """Find what reads a request to this path, with the model's name bound to it where the path holds that."""
+    for below, read in wire.readers.items():
+        before, is_template, after = (wire.base + below).partition("{model}")
+        if path == before and not is_template:
+            return read
+        if is_template and path.startswith(before) and path.removeprefix(before).endswith(after):
+            return partial(read, model=unquote(path.removeprefix(before).removesuffix(after)))
+    return None
 
 
 def _decoded(body: bytes) -> Any:

@@ -146,9 +146,10 @@ class Wire(Protocol):
         """The path of the API base, ``/v1`` say."""
 
     @property
-    def readers(self) -> Mapping[str, Callable[[Any], Ask]]:
+    def readers(self) -> Mapping[str, Callable[..., Ask]]:
         """What reads a request's body, decoded from JSON, by the path below the base to which it is posted.
 
+        A path with ``{model}`` in it stands for many; its reader takes the name as ``model=`` beside the body.
         A reader raises ``ValueError``, which says what is wrong.
         """
 
