@@ -198,7 +198,8 @@ def test_the_import_loads_nothing_slow() -> None:
     assert not loaded.intersection(SLOW_TO_LOAD)
 
 
-# Vendors. What differs between them is a field of a dialect, so their names are nowhere but in `providers`.
+# Vendors. What differs between them is a field of a dialect, so their names are nowhere but in `providers`. A wire that
+# is called as the vendor who thought it up is no vendor: its name is that of a module in `dialects`.
 
 
 def vendors() -> set[str]:
@@ -209,7 +210,13 @@ def vendors() -> set[str]:
             declared = texts(node) if isinstance(node, ast.ClassDef) else {}
             if "label" in declared and declared.keys() & {"api_base", "url"}:
                 names |= {declared["class"].casefold(), declared["label"].casefold()}
-    return names
+    return names - wires()
+
+
+def wires() -> set[str]:
+    """The names of the dialects' modules, as they would be of classes and of labels."""
+    stems = {path.stem for path in (HOUSE / "dialects").glob("[!_]*.py")}
+    return {stem.replace("_", joint) for stem in stems for joint in ("", "-", "_")}
 
 
 def texts(declaration: ast.ClassDef) -> dict[str, str]:
@@ -331,10 +338,16 @@ def test_io_and_chats_are_found(other_house: Path) -> None:
         ("'''Acme is named in a docstring.'''", False),
         ("# Acme is named in a comment", False),
         ("print('at the acme of his art')", False),
+        ("wire = 'wired'", False),
     ],
 )
 def test_a_vendors_name_is_found_in_code_only(other_house: Path, line: str, found: bool) -> None:
-    (other_house / "providers" / "__init__.py").write_text("class Acme(Provider):\n    label = 'acme'\n    url = 'a:'")
+    declared = (
+        "class Acme(Provider):\n    label = 'acme'\n    url = 'a:'",
+        "class Wired(Acme):\n    label = 'wired'\n    url = 'b:'",
+    )
+    (other_house / "providers" / "__init__.py").write_text("\n".join(declared))
+    (other_house / "dialects" / "wired.py").write_text("")
     (other_house / "_race.py").write_text(line)
     if found:
         with pytest.raises(AssertionError, match=r"_race.py:1: acme"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from g4ftrio.dialects import openai_responses
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
@@ -26,6 +27,7 @@ __all__ = (
     "OllamaChat",
     "OpenAI",
     "OpenAICompatible",
+    "OpenAIResponses",
     "OpenChatCompatible",
     "OpenRouter",
     "Perplexity",
@@ -58,6 +60,17 @@ class OpenAI(HttpProvider):
     key_variables = ("OPENAI_API_KEY",)
     base_variables = ("OPENAI_BASE_URL",)
     dialect = OpenAIChat(max_tokens_field="max_completion_tokens")
+
+
+class OpenAIResponses(HttpProvider):
+    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps."""
+
+    label = "openai-responses"
+    url = "https://platform.openai.com"
+    api_base = "https://api.openai.com/v1"
+    key_variables = ("OPENAI_API_KEY",)
+    base_variables = ("OPENAI_BASE_URL",)
+    dialect = openai_responses.OpenAIResponses()
 
 
 class AzureOpenAI(HttpProvider):

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._openai_responses import OpenAIResponses
 from g4ftrio.simulator._openchat import OpenChat
 from g4ftrio.simulator._wire import Wire
 
 __all__ = ("DIALECTS",)
 
-DIALECTS: Mapping[str, Wire] = {"openai-compatible": OpenAIChat(), "openchat": OpenChat()}
+DIALECTS: Mapping[str, Wire] = {
+    "openai-compatible": OpenAIChat(),
+    "openai-responses": OpenAIResponses(),
+    "openchat": OpenChat(),
+}
