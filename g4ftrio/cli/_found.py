@@ -35,7 +35,10 @@ class Found(Struct, frozen=True):
 
 
 async def look() -> list[Found]:
-    """Look for keys and for servers; those are called all at once."""
+    """Look for keys and for servers; those are called all at once.
+
+    A service that is asked over several wires is found once, by the first of its labels.
+    """
     declared = [
         (label, cls) for label, cls in providers.known().items() if issubclass(cls, HttpProvider) and cls.working
     ]
@@ -45,7 +48,11 @@ async def look() -> list[Found]:
         Found(label, key_in(cls), "{}:{}".format(*local[label]) if local.get(label) in open_places else "")
         for label, cls in declared
     ]
-    return [each for each in found if (each.server if each.label in local else each.variable)]
+    ready = [each for each in found if (each.server if each.label in local else each.variable)]
+    services: dict[str, Found] = {}
+    for each in ready:
+        services.setdefault(each.server or each.variable, each)
+    return list(services.values())
 
 
 def key_in(cls: type[AbstractProvider]) -> str:

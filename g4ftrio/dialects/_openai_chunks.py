@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct
 
 from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, Refusal, Usage
-from g4ftrio._errors import APIResponseValidationError, APIStatusError, TruncatedError, excerpt, status_error
-from g4ftrio.dialects._error_body import error_in, read_error
+from g4ftrio._errors import APIResponseValidationError, APIStatusError, TruncatedError, status_error
+from g4ftrio.dialects._error_body import error_in, read_error, unreadable
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
+from g4ftrio.dialects._usage import count
 
 __all__ = ("OpenAIChatDecoder",)
 
@@ -87,7 +88,6 @@ class _TextEvent(Struct, gc=False):
 
 
 _DONE = b"[DONE]"
-_CUT = "Input data was truncated"  # msgspec's words for JSON that ends too early
 _ONE = msgspec.json.Decoder(_Event)
 _MANY = msgspec.json.Decoder(list[_Event])
 _TEXTS = msgspec.json.Decoder(list[_TextEvent])
@@ -244,10 +244,8 @@ class OpenAIChatDecoder:
         data = frame.strip()
         if data == b"null" or _DONE.startswith(data):  # whether a marker that was cut matters, close() decides
             return None
-        if _is_cut(data):
-            return None if self.finished else TruncatedError("it ended in the middle of an event")
-        seen = excerpt(frame[:400].decode("utf-8", "replace"), 200)
-        return APIResponseValidationError(f"{error} in {seen!r}")
+        found = unreadable(frame, error)
+        return None if self.finished and isinstance(found, TruncatedError) else found
 
     def _ending(self) -> list[Chunk]:
         ending: list[Chunk] = [self._calls.calls()] if self._calls else []
@@ -274,15 +272,6 @@ def _decoded(joined: bytes, count: int) -> list[_Event] | None:
     except _UNREADABLE:
         return None
     return events if len(events) == count else None
-
-
-def _is_cut(data: bytes) -> bool:
-    """Whether this is the beginning of JSON; a number at the end is left out, ``0.`` is not one yet."""
-    try:
-        msgspec.json.decode(data.rstrip(b"0123456789.eE+-"))
-    except _UNREADABLE as error:
-        return str(error) == _CUT
-    return False
 
 
 def _payload(frame: bytes) -> Any:
@@ -356,17 +345,11 @@ def _audio_chunks(audio: Any) -> Iterator[Chunk]:
 def _usage_chunks(usage: Any) -> list[Chunk]:
     if not usage:
         return []
-    cached = _count(usage, "prompt_tokens_details", "cached_tokens")
+    cached = count(usage, "prompt_tokens_details", "cached_tokens")
     read = Usage(
-        _count(usage, "prompt_tokens"),
-        _count(usage, "completion_tokens"),
-        _count(usage, "prompt_cache_hit_tokens") if cached is None else cached,
-        _count(usage, "completion_tokens_details", "reasoning_tokens"),
+        count(usage, "prompt_tokens"),
+        count(usage, "completion_tokens"),
+        count(usage, "prompt_cache_hit_tokens") if cached is None else cached,
+        count(usage, "completion_tokens_details", "reasoning_tokens"),
     )
     return [] if read == Usage() else [read]
-
-
-def _count(node: Any, *path: str) -> int | None:
-    for key in path:
-        node = node.get(key) if isinstance(node, Mapping) else None
-    return int(node) if isinstance(node, int | float) and node >= 0 and not isinstance(node, bool) else None

@@ -11,6 +11,7 @@ from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
 from g4ftrio.dialects.gemini import Gemini as GeminiWire
 from g4ftrio.dialects.ollama import Ollama as OllamaWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
+from g4ftrio.dialects.openai_responses import OpenAIResponses as ResponsesWire
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
 
@@ -35,6 +36,7 @@ __all__ = (
     "OllamaChat",
     "OpenAI",
     "OpenAICompatible",
+    "OpenAIResponses",
     "OpenChatCompatible",
     "OpenRouter",
     "Perplexity",
@@ -81,6 +83,17 @@ class Anthropic(HttpProvider):
     key_prefix = ""
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": "2023-06-01"}
     dialect = AnthropicWire(models_path="/v1/models?limit=1000")  # of which a page holds 20 unasked
+
+
+class OpenAIResponses(HttpProvider):
+    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps."""
+
+    label = "openai-responses"
+    url = "https://platform.openai.com"
+    api_base = "https://api.openai.com/v1"
+    key_variables = ("OPENAI_API_KEY",)
+    base_variables = ("OPENAI_BASE_URL",)
+    dialect = ResponsesWire()
 
 
 class AzureOpenAI(HttpProvider):

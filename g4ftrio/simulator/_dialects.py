@@ -8,6 +8,7 @@ from g4ftrio.simulator._anthropic import Anthropic
 from g4ftrio.simulator._gemini import Gemini
 from g4ftrio.simulator._ollama import Ollama
 from g4ftrio.simulator._openai_chat import OpenAIChat
+from g4ftrio.simulator._openai_responses import OpenAIResponses
 from g4ftrio.simulator._openchat import OpenChat
 from g4ftrio.simulator._wire import Wire
 
@@ -18,5 +19,6 @@ DIALECTS: Mapping[str, Wire] = {
     "gemini": Gemini(),
     "ollama": Ollama(),
     "openai-compatible": OpenAIChat(),
+    "openai-responses": OpenAIResponses(),
     "openchat": OpenChat(),
 }

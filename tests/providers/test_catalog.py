@@ -21,8 +21,8 @@ async def test_a_declared_provider_does_what_every_provider_must(label: str) -> 
         await check_provider(ALL[label])
 
 
-def test_labels_and_addresses_are_each_used_once() -> None:
-    bases = [cls.api_base for cls in ADDRESSED]
+def test_labels_are_used_once_and_addresses_once_for_each_wire() -> None:
+    bases = [(cls.api_base, type(cls.dialect)) for cls in ADDRESSED]
     assert len(set(bases)) == len(bases)
     assert list(ALL) == sorted(ALL)
     assert len(ALL) == len((*providers._catalog.__all__, *providers._community.__all__))
