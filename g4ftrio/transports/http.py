@@ -167,7 +167,13 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
     head = short.head(method, where.host, where.target, fields, len(call.body))
     with watch:
         answer = await short.transport.request(
-            method, where.origin, head, call.body, timeouts=watch.limits(), connecting=watch.trace
+            method,
+            where.origin,
+            head,
+            call.body,
+            timeouts=watch.limits(),
+            connecting=watch.trace,
+            upgrade="Upgrade" in call.headers,
         )
     watch.answer(retried=answer.retried)
     headers = Fields(answer.head.headers)
