@@ -86,7 +86,7 @@ async def open_websocket(
     :raises APIConnectionError: there is no answer, or not one that opens a WebSocket
     :raises APIStatusError: the service refuses
     """
-    ours = ClientProtocol(_NOWHERE)
+    ours = ClientProtocol(_NOWHERE, logger=_SILENT)
     upgrade = dict(ours.connect().headers.raw_items())
     del upgrade["Host"]
     call = structs.replace(call, method="GET", url=as_http(call.url), headers={**call.headers, **upgrade})
@@ -111,9 +111,7 @@ async def _check(
     await http.checked(response, read_error, secrets)
     if response.status != 101:
         said, _ = read_error(await response.error_body())
-        words = "it was asked for a WebSocket, and opened none. Check api_base" + (
-            f"; it said: {said}" if said else "."
-        )
+        words = f"it opened no WebSocket (is api_base right?){said and f': {said}'}"
         raise APIResponseValidationError(mask(words, secrets), status=response.status)
     try:
         ours.process_response(Handshake(101, "", Headers([*response.headers.items()])))
