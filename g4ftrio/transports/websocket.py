@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from logging import CRITICAL, Logger
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,7 @@ from msgspec import structs
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake, PayloadTooBig
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Response as Handshake
-from websockets.protocol import Protocol, Side, State
 from websockets.uri import WebSocketURI
 
 from g4ftrio._errors import (
@@ -42,6 +39,7 @@ from g4ftrio._errors import (
 )
 from g4ftrio._origin import as_http
 from g4ftrio.transports import http
+from g4ftrio.transports._frames import SILENT, Frames, Side
 
 if TYPE_CHECKING:
     import httpx
@@ -54,9 +52,7 @@ __all__ = ("MAX_MESSAGE", "WebSocket", "open_websocket")
 
 MAX_MESSAGE = 16 << 20  # bytes, of all the fragments of a message together
 
-_SILENT = Logger("websocket", CRITICAL + 1)  # noqa: LOG001  # frames hold prompts, and this one nobody can switch on
 _NOWHERE = WebSocketURI(secure=False, host="localhost", port=80, path="", query="")
-_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _NORMAL = frozenset({1000, 1001, 1005})  # done; going away; no code
 
 _REFUSALS: Mapping[int, type[APIStatusError]] = {
@@ -86,7 +82,7 @@ async def open_websocket(
     :raises APIConnectionError: there is no answer, or not one that opens a WebSocket
     :raises APIStatusError: the service refuses
     """
-    ours = ClientProtocol(_NOWHERE, logger=_SILENT)
+    ours = ClientProtocol(_NOWHERE, logger=SILENT)
     upgrade = dict(ours.connect().headers.raw_items())
     del upgrade["Host"]
     call = structs.replace(call, method="GET", url=as_http(call.url), headers={**call.headers, **upgrade})
@@ -127,16 +123,13 @@ class WebSocket:
 
     def __init__(self, response: http.Response) -> None:
         self._response = response
-        self._protocol = Protocol(Side.CLIENT, max_size=MAX_MESSAGE, logger=_SILENT)
-        self._message = bytearray()  # what has come of one that is in fragments
+        self._frames = Frames(Side.CLIENT, MAX_MESSAGE)
         self._ready: list[bytes] = []
-        self._ended = False
 
     @property
     def farewell(self) -> str:
         """What the service said as it closed the socket; empty where it said nothing, or has not."""
-        closed = self._protocol.close_rcvd
-        return "" if closed is None else excerpt(closed.reason)
+        return excerpt(self._frames.closed[1])
 
     async def send(self, *messages: bytes) -> None:
         """Send messages. On a socket that the service has closed, this does nothing: the next read tells.
@@ -145,8 +138,7 @@ class WebSocket:
         :raises anyio.ClosedResourceError: it was closed here
         """
         for message in messages:
-            if self._protocol.state is State.OPEN:
-                self._protocol.send_text(message)
+            self._frames.say(message)
         await self._flush()
 
     async def pull(self, until: float = inf) -> list[bytes]:
@@ -160,9 +152,8 @@ class WebSocket:
         :raises APIStatusError: the service closed the socket, and not because it was done
         :raises APIResponseValidationError: what came are no frames, or too large ones
         """
-        while not (self._ready or self._ended):
-            data = await self._response.pull(until)
-            self._take(data)
+        while not (self._ready or self._frames.ended):
+            self._ready = self._frames.feed(await self._response.pull(until))
             await self._flush()
         messages, self._ready = self._ready, []
         if not messages and (error := self._failure()) is not None:
@@ -187,46 +178,25 @@ class WebSocket:
         self._response.close_now()
 
     async def _say_goodbye(self) -> None:
-        if self._protocol.state is State.OPEN:
-            self._protocol.send_close(1000)
-            await self._flush()
-        while not self._ended:
-            self._take(await self._response.pull())
-            self._ready.clear()
+        self._frames.close()
+        await self._flush()
+        while not self._frames.ended:
+            self._frames.feed(await self._response.pull())
 
     async def _flush(self) -> None:
-        if data := b"".join(self._protocol.data_to_send()):
+        if data := self._frames.unsent():
             await self._response.send(data)
-
-    def _take(self, data: bytes) -> None:
-        protocol = self._protocol
-        if data:
-            protocol.receive_data(data)
-        else:
-            protocol.receive_eof()
-        for event in protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in _DATA:
-                self._add(event)
-        self._ended = protocol.close_rcvd is not None or protocol.parser_exc is not None
-
-    def _add(self, frame: Frame) -> None:
-        if frame.fin and not self._message:
-            self._ready.append(bytes(frame.data))
-            return
-        self._message += frame.data
-        if frame.fin:
-            self._ready.append(bytes(self._message))
-            self._message.clear()
 
     def _failure(self) -> ProviderError | None:
         """Why it ended, where that was not as it should."""
-        closed, broken = self._protocol.close_rcvd, self._protocol.parser_exc
-        if closed is not None and closed.code not in _NORMAL:
-            said = f": {self.farewell}" if closed.reason else ""
-            return _REFUSALS.get(closed.code, APIStatusError)(f"it closed the WebSocket with code {closed.code}{said}")
-        if closed is not None or isinstance(broken, EOFError):
-            cut = TruncatedError("the service closed the connection before the end of its answer")
-            return None if broken is None else cut
+        (code, _), broken = self._frames.closed, self._frames.broken
+        if code is not None and code not in _NORMAL:
+            said = f": {self.farewell}" if self.farewell else ""
+            return _REFUSALS.get(code, APIStatusError)(f"it closed the WebSocket with code {code}{said}")
+        if broken is None:
+            return None
+        if code is not None or isinstance(broken, EOFError):
+            return TruncatedError("the service closed the connection before the end of its answer")
         if isinstance(broken, PayloadTooBig):
             return APIResponseValidationError(f"a message of more than {MAX_MESSAGE >> 20} MiB")
         return APIResponseValidationError(f"it sends what are no WebSocket frames: {broken}")
