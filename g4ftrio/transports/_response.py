@@ -118,7 +118,7 @@ class _Generators:
 class _Network:
     """What httpx's own transport leaves of a connection that goes on in another protocol."""
 
-    __slots__ = ("_limits", "_network", "_response")
+    __slots__ = ("_limits", "_network", "_reading", "_response")
 
     def __init__(self, response: httpx.Response) -> None:
         if "network_stream" not in response.extensions:
@@ -126,12 +126,15 @@ class _Network:
         self._response = response
         self._network = response.extensions["network_stream"]
         self._limits = response.request.extensions.get("timeout", {})
+        self._reading = anyio.CancelScope()  # by which ``close_now`` ends a read
 
     async def pull(self, until: float = inf) -> bytes:
         idle, left = self._limits.get("read"), until - anyio.current_time()
         limit = left if idle is None else min(idle, left)
-        piece: bytes = await self._network.read(_READ, timeout=None if limit == inf else max(limit, 0.0))
-        return piece
+        with anyio.CancelScope() as self._reading:
+            piece: bytes = await self._network.read(_READ, timeout=None if limit == inf else max(limit, 0.0))
+            return piece
+        return b""
 
     async def send(self, data: bytes) -> None:
         try:
@@ -145,6 +148,7 @@ class _Network:
             await self._response.aclose()
 
     def close_now(self) -> None:
+        self._reading.cancel()
         _shut(self._response)
 
 
