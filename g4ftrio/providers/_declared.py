@@ -27,7 +27,7 @@ from g4ftrio._source import Source
 from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
-from g4ftrio.dialects._base import Dialect
+from g4ftrio.dialects._base import Dialect, SocketDialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.transports import http
 from g4ftrio.typing import AsyncResult
@@ -58,7 +58,7 @@ class HttpProvider(AnsweringProvider):
     api_base: str = ""
     api_endpoint: str = ""
     api_key: ApiKey = None
-    dialect: Dialect = OpenAIChat()
+    dialect: Dialect | SocketDialect = OpenAIChat()
     needs_auth = True
 
     key_variables: ClassVar[tuple[str, ...]] = ()
@@ -163,7 +163,7 @@ class HttpProvider(AnsweringProvider):
 
     def dialect_for(self, model: str) -> Dialect:  # noqa: ARG002  # for subclasses that speak several
         """The wire that this model is asked on."""
-        return self.dialect
+        return self.dialect  # type: ignore[return-value]  # those of sockets do not ask for this
 
     @staticmethod
     def base_from_variable(value: str) -> str:

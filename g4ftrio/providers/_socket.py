@@ -24,7 +24,7 @@ class SocketProvider(HttpProvider):
     ``http`` address is read as ``ws``, and ``https`` as ``wss``; the list of models is asked for over HTTP.
     """
 
-    dialect: SocketDialect  # type: ignore[assignment]  # what goes over HTTP differs: paths and models only
+    dialect: SocketDialect
     schemes: ClassVar[tuple[str, ...]] = ("http://", "https://", "ws://", "wss://")
 
     def _as_it_comes(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:

@@ -37,9 +37,10 @@ from g4ftrio._request import Call
 from g4ftrio.providers import OpenAICompatible
 from g4ftrio.simulator import FAULTS, Exchange, Fault, Fleet, Service, _dialects, serve
 from g4ftrio.simulator._thread import run_in_thread
+from g4ftrio.testing import check_provider, forbid_network
 from g4ftrio.transports.websocket import WebSocket, open_websocket
 from tests import clocks
-from tests.dialogues import LABEL, Says, SaysWire
+from tests.dialogues import LABEL, Says, SaysDialect, SaysWire
 
 pytestmark = pytest.mark.anyio
 anyio_backend = clocks.all_loops
@@ -191,6 +192,27 @@ async def test_a_warm_connection_becomes_a_socket() -> None:
             async with says(fleet, "good").stream(QUESTION, http_client=client) as stream:
                 await stream.collect()
             assert stream._record.connected_at is None
+
+
+class Talk(SaysWire):
+    """What is named like the dialect is its other side."""
+
+
+Talk.__name__ = type(Says.dialect).__name__
+
+
+async def test_a_socket_provider_is_held_against_what_every_provider_must_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(_dialects.SOCKETS, LABEL, Talk())
+    with forbid_network():
+        await check_provider(Keyed)
+
+    class Careless(Keyed):
+        """It takes an answer that was cut for a whole one."""
+
+        dialect = SaysDialect(careless=True)
+
+    with pytest.raises(AssertionError, match="notices an answer that was cut"):
+        await check_provider(Careless)
 
 
 # --- faults ---
