@@ -12,8 +12,7 @@ from g4ftrio import _errors
 from g4ftrio._chunks import FinishReason
 from g4ftrio._request import ChatRequest
 from g4ftrio.base_provider import AbstractProvider
-from g4ftrio.providers import HttpProvider
-from g4ftrio.providers._socket import SocketProvider
+from g4ftrio.providers import HttpProvider, SocketProvider
 from g4ftrio.simulator._dialects import DIALECTS, SOCKETS
 from g4ftrio.simulator._socket_wire import SocketWire
 from g4ftrio.simulator._wire import Ask as Asked, Item, Mark, Wire
