@@ -1,12 +1,15 @@
-"""One answer of one provider as a source of chunks: over HTTP, or from any async generator; and how long to wait."""
+"""One answer of one provider as a source of chunks: over HTTP, or from any async generator; and how long to wait.
+
+Over a WebSocket: ``_socket_answer``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope, current_time
 
@@ -25,53 +28,67 @@ from g4ftrio.transports import http
 if TYPE_CHECKING:
     import httpx
 
-    from g4ftrio.dialects._base import Dialect
+    from g4ftrio.dialects._base import Decoder, Dialect
 
-__all__ = ("GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
+__all__ = ("DecodedAnswer", "GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
 
 _SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
 _DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
 
 
-class HttpAnswer:
-    """An answer read over HTTP: a context manager, and the source that it gives.
+class Carrier(Protocol):
+    """What an answer's data come on: an HTTP response, a WebSocket."""
+
+    async def pull(self, until: float = inf) -> Any:
+        """Give what the next read brings, nothing at the end.
+
+        :param until: when it is late, by the loop's clock
+        """
+
+    async def drain(self, seconds: float) -> None:
+        """Close it after a whole answer, in good order, which may take so long."""
+
+    async def aclose(self) -> None:
+        """Close it; may be called more than once, from any task."""
+
+    def close_now(self) -> None:
+        """Close it at once."""
+
+
+class DecodedAnswer:
+    """An answer that a dialect decodes: a context manager, and the source that it gives.
 
     No scope is open between its reads, so it may be read and closed by any task.
 
     :param client: a client to use, or None and ``open_client`` makes one of the answer's own
-    :param prepare: gives the request, and what must be masked in whatever the service says
     :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it
     """
 
     keeps_time = True
+    _carrier: Any = None  # a ``Carrier``, once it is open
+    _decoder: Decoder
 
     def __init__(
         self,
         client: httpx.AsyncClient | None,
-        prepare: Callable[[], Awaitable[tuple[Call, tuple[str, ...]]]],
-        dialect: Dialect,
         *,
         timeout: Timeout,
         record: EntrantReport,
-        open_client: Callable[[], httpx.AsyncClient] = http.open_http_client,
+        open_client: Callable[[], httpx.AsyncClient],
     ) -> None:
         self._client = client
         self._open_client = open_client
-        self._prepare = prepare
-        self._dialect = dialect
         self._timeout = timeout
         self._record = record
         self._secrets: tuple[str, ...] = ()
         self._own: list[httpx.AsyncClient] = []
         self._detached = False
-        self._response: Any = None  # an ``http.Response``, once it is open
-        self._decoder = dialect.decoder()
         self._ended = False
         self._patience = _SILENCE_IS_THE_END
 
     async def __aenter__(self) -> Source[Chunk]:
         try:
-            await self._send()
+            await self._open()
         except BaseException:
             await self.aclose()
             raise
@@ -95,29 +112,29 @@ class HttpAnswer:
             if self._ended:
                 return []
             try:
-                data = await (self._last_bytes() if decoder.finished else self._response.pull(until))
+                data = await (self._last() if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
             except ProviderError as error:
                 if not (decoder.finished and isinstance(error, TruncatedError)):
                     raise self._signed(error) from error.__cause__
-                chunks = self._read_end([])
+                chunks = self._read_end(())
         return chunks
 
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
         try:
-            if self._response is not None:
+            if self._carrier is not None:
                 if self._ended and self._decoder.error is None:
-                    await self._response.drain(_DRAIN)
-                await self._response.aclose()
+                    await self._carrier.drain(_DRAIN)
+                await self._carrier.aclose()
         finally:
             while self._own:
                 await self._own.pop().aclose()
 
     def close_now(self) -> None:
         """Close the socket at once, without awaiting anything."""
-        if self._response is not None:
-            self._response.close_now()
+        if self._carrier is not None:
+            self._carrier.close_now()
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""
@@ -127,42 +144,43 @@ class HttpAnswer:
         """Close this client too, when this is closed."""
         self._own.append(client)
 
-    async def _send(self) -> None:
-        call, self._secrets = await self._prepare()
-        client = self._client
-        if client is None:
-            client = self._open_client()
-            self._own.append(client)
-        try:
-            self._response = await http.send(client, call, timeout=self._timeout, record=self._record)
-            await http.checked(self._response, self._dialect.read_error, self._secrets)
-        except ProviderError as error:
-            raise self._signed(error) from error.__cause__
-        self._framer = self._dialect.framer(self._response.content_type)
+    async def _open(self) -> None:
+        """Ask, and set ``_carrier`` and ``_decoder``."""
+        raise NotImplementedError
 
-    def _read(self, data: bytes) -> list[Chunk]:
+    def _frames(self, data: Any) -> Sequence[bytes]:
+        """Give the frames in what the carrier gave; nothing is the end."""
+        raise NotImplementedError
+
+    def _http_client(self) -> httpx.AsyncClient:
+        if self._client is not None:
+            return self._client
+        client = self._open_client()
+        self._own.append(client)
+        return client
+
+    def _read(self, data: Any) -> list[Chunk]:
+        frames = self._frames(data)
         if not data:
-            return self._read_end(self._framer.close())
-        decoder = self._decoder
-        chunks = decoder.feed(self._framer.feed(data))
-        self._ended = decoder.done
+            return self._read_end(frames)
+        chunks = self._decoder.feed(frames)
+        self._ended = self._decoder.done
         return chunks
 
-    def _read_end(self, frames: list[bytes]) -> list[Chunk]:
+    def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
         self._ended = True
         chunks = self._decoder.feed(frames)
         return chunks if self._decoder.done else chunks + self._decoder.close()
 
-    async def _last_bytes(self) -> bytes:
+    async def _last(self) -> Any:
         """Read after a finish reason: nothing but usage can follow, and some servers then neither write nor close."""
         began = current_time()
         with CancelScope(deadline=began + self._patience):
             try:
-                data: bytes = await self._response.pull()
-                return data
+                return await self._carrier.pull()
             finally:
                 self._patience -= current_time() - began
-        return b""
+        return None
 
     def _signed(self, error: Exception) -> Exception:
         if isinstance(error, ProviderError):
@@ -170,6 +188,41 @@ class HttpAnswer:
             error.message = mask(error.message, self._secrets)
             error.args = (error.message,)  # what `repr` shows
         return error
+
+
+class HttpAnswer(DecodedAnswer):
+    """An answer read over HTTP.
+
+    :param prepare: gives the request, and what must be masked in whatever the service says
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient | None,
+        prepare: Callable[[], Awaitable[tuple[Call, tuple[str, ...]]]],
+        dialect: Dialect,
+        *,
+        timeout: Timeout,
+        record: EntrantReport,
+        open_client: Callable[[], httpx.AsyncClient] = http.open_http_client,
+    ) -> None:
+        super().__init__(client, timeout=timeout, record=record, open_client=open_client)
+        self._prepare = prepare
+        self._dialect = dialect
+        self._decoder = dialect.decoder()
+
+    async def _open(self) -> None:
+        call, self._secrets = await self._prepare()
+        try:
+            client = self._http_client()
+            self._carrier = response = await http.send(client, call, timeout=self._timeout, record=self._record)
+            await http.checked(response, self._dialect.read_error, self._secrets)
+        except ProviderError as error:
+            raise self._signed(error) from error.__cause__
+        self._framer = self._dialect.framer(response.content_type)
+
+    def _frames(self, data: bytes | None) -> Sequence[bytes]:
+        return self._framer.feed(data) if data else self._framer.close()
 
 
 class GeneratorAnswer:

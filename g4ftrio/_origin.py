@@ -6,11 +6,17 @@ import re
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ("PORTS", "is_loopback", "origin")
+__all__ = ("PORTS", "as_http", "is_loopback", "origin")
 
 PORTS = {"http": 80, "https": 443}
 
+_WEBSOCKET = re.compile(r"ws(?=s?://)", re.IGNORECASE)
 _LOOPBACK = re.compile(r"127(\.\d{1,3}){3}")  # not 127.example.net
+
+
+def as_http(address: str) -> str:
+    """The address that a WebSocket's begins as: HTTP's, from which the connection then changes (RFC 6455, 1.2)."""
+    return _WEBSOCKET.sub("http", address, count=1) if _WEBSOCKET.match(address) else address
 
 
 @lru_cache(maxsize=512)

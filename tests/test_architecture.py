@@ -33,7 +33,7 @@ FLOORS = (
     ("_cleaning", "_framing", "dialects"),
     ("_auth_file", "_browser", "transports"),
     ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
-    ("_answer", "_driven", "_filtered", "_gate", "_generated", "_stream", "_sync", "_threads"),
+    ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("base_provider", "providers"),
     ("_cleaned", "_compose"),
     ("__init__", "__main__", "cli", "simulator", "testing"),

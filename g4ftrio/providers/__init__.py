@@ -14,6 +14,7 @@ from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this 
 from g4ftrio.providers._community import *  # noqa: F403  # likewise
 from g4ftrio.providers._declared import HttpProvider
 from g4ftrio.providers._openai_template import OpenaiTemplate
+from g4ftrio.providers._socket import SocketProvider
 
 __all__ = (  # noqa: PLE0604  # names of the catalogues
     *_catalog.__all__,
@@ -21,6 +22,7 @@ __all__ = (  # noqa: PLE0604  # names of the catalogues
     "HttpProvider",
     "OpenaiTemplate",
     "ProviderTypes",
+    "SocketProvider",
     "find",
     "known",
     "resolve",

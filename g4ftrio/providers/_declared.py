@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from copy import copy
 from functools import partial
 from inspect import isawaitable
@@ -27,7 +27,7 @@ from g4ftrio._source import Source
 from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
-from g4ftrio.dialects._base import Dialect
+from g4ftrio.dialects._base import Dialect, SocketDialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.transports import http
 from g4ftrio.typing import AsyncResult
@@ -35,7 +35,7 @@ from g4ftrio.typing import AsyncResult
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ("PER_CALL", "ApiKey", "HttpProvider")
+__all__ = ("PER_CALL", "ApiKey", "HttpProvider", "naming")
 
 ApiKey: TypeAlias = str | Callable[[], Any] | None
 
@@ -58,7 +58,7 @@ class HttpProvider(AnsweringProvider):
     api_base: str = ""
     api_endpoint: str = ""
     api_key: ApiKey = None
-    dialect: Dialect = OpenAIChat()
+    dialect: Dialect | SocketDialect = OpenAIChat()
     needs_auth = True
 
     key_variables: ClassVar[tuple[str, ...]] = ()
@@ -66,6 +66,7 @@ class HttpProvider(AnsweringProvider):
     key_header: ClassVar[str] = "Authorization"
     key_prefix: ClassVar[str] = "Bearer "
     headers: ClassVar[Mapping[str, str]] = {}
+    schemes: ClassVar[tuple[str, ...]] = ("http://", "https://")
     advertising: ClassVar[tuple[Marker, ...]] = ()
 
     def __init__(
@@ -141,13 +142,13 @@ class HttpProvider(AnsweringProvider):
         """
         address = self.api_endpoint or self._address()
         self._origin(address)
-        if not address.startswith(("http://", "https://")) or not urlsplit(address).hostname:
+        if not address.startswith(self.schemes) or not urlsplit(address).hostname:
             name = "api_endpoint" if self.api_endpoint else "api_base"
-            raise SetupError(f"{self.label}: {name} must be an http:// or https:// address, not {address!r}")
+            raise SetupError(f"{self.label}: {name} must be an {' or '.join(self.schemes)} address, not {address!r}")
         if self.needs_auth and not self._key_for(address) and not is_loopback(urlsplit(address).hostname):
             reason = ""
             if found := next((name for name in self.key_variables if environ.get(name)), None):
-                reason = f"the key in {found} goes only to {origin(self._home())}, not to {origin(address)}"
+                reason = f"the key in {found} goes only to {self._origin(self._home())}, not to {self._origin(address)}"
             raise MissingKeyError(self.name, self.key_variables, reason)
 
     def which_model(self, asked: str) -> str:
@@ -162,7 +163,7 @@ class HttpProvider(AnsweringProvider):
 
     def dialect_for(self, model: str) -> Dialect:  # noqa: ARG002  # for subclasses that speak several
         """The wire that this model is asked on."""
-        return self.dialect
+        return self.dialect  # type: ignore[return-value]  # those of sockets do not ask for this
 
     @staticmethod
     def base_from_variable(value: str) -> str:
@@ -174,8 +175,15 @@ class HttpProvider(AnsweringProvider):
         return self._client is None and not self._proxy
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
+        answer = self._as_it_comes(ask)
+        if self.advertising:
+            answer = FilteredAnswer(answer, ChunkFilter(self.advertising), ask.record)
+        return Patient(answer, ask.timeout, ask.record.name, ask.watched, opening=ask.watched_opening)
+
+    def _as_it_comes(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
+        """An answer that nobody filters or times yet."""
         dialect = self.dialect_for(ask.model)
-        answer: AbstractAsyncContextManager[Source[Chunk]] = HttpAnswer(
+        return HttpAnswer(
             ask.client,
             partial(self._prepare, ask, dialect),
             dialect,
@@ -183,26 +191,28 @@ class HttpProvider(AnsweringProvider):
             record=ask.record,
             open_client=self._open_client,
         )
-        if self.advertising:
-            answer = FilteredAnswer(answer, ChunkFilter(self.advertising), ask.record)
-        return Patient(answer, ask.timeout, ask.record.name, ask.watched, opening=ask.watched_opening)
 
     async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
+        request = self._chat(ask)
+        with naming(ask.record.name):
+            path, body = dialect.path_for(request), msgspec.json.encode(self._body(dialect, request))
+        return await self._call(ask, path, body)
+
+    def _chat(self, ask: Ask) -> ChatRequest:
         params = {name: value for name, value in ask.params.items() if value is not None}
-        request = ChatRequest(
+        return ChatRequest(
             model=self.which_model(ask.model),
             messages=ask.messages if self.supports_system_message else fold_system(ask.messages),
             stream=bool(params.get("stream", True)) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
             extra_body=dict(params.get("extra_body", {})),
         )
-        url = self.api_endpoint or self._address() + dialect.path_for(request)
+
+    async def _call(self, ask: Ask, path: str, body: bytes = b"") -> tuple[Call, tuple[str, ...]]:
+        """What to send where, and what must be masked in whatever the service says."""
+        url = self.api_endpoint or self._address() + path
         key = await self._key(url)
-        headers = self._fields(key, params.get("extra_headers", {}))
-        try:
-            body = msgspec.json.encode(self._body(dialect, request))
-        except SetupError as error:
-            raise type(error)(f"{ask.record.name}: {error}") from error
+        headers = self._fields(key, ask.params.get("extra_headers"))
         return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
@@ -298,3 +308,12 @@ class HttpProvider(AnsweringProvider):
             return bound
         from_environment = () if is_loopback(urlsplit(address).hostname) else self.key_variables
         return type(self).api_key or next((value for name in from_environment if (value := environ.get(name))), None)
+
+
+@contextmanager
+def naming(provider: str) -> Iterator[None]:
+    """Put the provider's name before what a dialect says of a request that it cannot express."""
+    try:
+        yield
+    except SetupError as error:
+        raise type(error)(f"{provider}: {error}") from error

@@ -130,7 +130,7 @@ class OpenaiTemplate(HttpProvider, ProviderModelMixin, RaiseErrorMixin):
     def dialect_for(self, model: str) -> Dialect:
         """The wire of images for a model that makes them, else that of chats."""
         names = {model, self.model_aliases.get(model) if model else self.default_model}
-        return OpenAIImages() if names.intersection(self.image_models) else self.dialect
+        return OpenAIImages() if names.intersection(self.image_models) else super().dialect_for(model)
 
     def _rebound(self, **settings: Any) -> Self:
         """What is known of the models holds for their address and their key."""

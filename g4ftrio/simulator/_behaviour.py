@@ -13,18 +13,18 @@ from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, ToolCallDelta
 from g4ftrio.simulator._faults import Fault
 from g4ftrio.simulator._latency import as_latency
 from g4ftrio.simulator._picture import draw
-from g4ftrio.simulator._scene import Scene, say
+from g4ftrio.simulator._scene import Errors, Scene, say
 from g4ftrio.simulator._schema import sample
 from g4ftrio.simulator._service import Service
 from g4ftrio.simulator._text import made_up, split_tokens, topics
-from g4ftrio.simulator._wire import Answer, Ask, Pictures, Tool, Wire
+from g4ftrio.simulator._wire import Answer, Ask, Pictures, Tool
 
 __all__ = ("behave",)
 
 _ARGUMENTS_PIECE = 6  # characters of a tool call's arguments to a delta
 
 
-def behave(service: Service, wire: Wire, ask: Ask, count: int) -> tuple[Answer, str | None]:
+def behave(service: Service, wire: Errors, ask: Ask, count: int) -> tuple[Answer, str | None]:
     """Give the answer to a service's ``count``-th chat, from 0, and the name of the fault that it has."""
     seed = f"{service.seed}/{service.name}/{count}"
     random, words = Random(seed), Random(f"{seed}/words")  # noqa: S311  # repeatable is what is wanted

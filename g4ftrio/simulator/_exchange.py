@@ -40,4 +40,5 @@ class Exchange(Struct, kw_only=True):
     tokens_sent: int = 0
 
     def __repr__(self) -> str:
-        return f"<{self.request_id} {self.method} {self.path} {self.outcome}, {self.tokens_sent} tokens>"
+        path, _, _ = self.path.partition("?")  # a key may be behind it
+        return f"<{self.request_id} {self.method} {path} {self.outcome}, {self.tokens_sent} tokens>"

@@ -15,9 +15,10 @@ from g4ftrio.simulator._behaviour import behave
 from g4ftrio.simulator._dialects import DIALECTS
 from g4ftrio.simulator._http1 import Request, chunk, head
 from g4ftrio.simulator._service import Service
+from g4ftrio.simulator._socket_wire import Session
 from g4ftrio.simulator._wire import Answer, Ask, Beat, Ending, Item, Mark, Renderer, Wire
 
-__all__ = ("Plan", "Step", "plan")
+__all__ = ("Plan", "Step", "Writer", "decoded", "packed", "plan")
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -37,6 +38,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     :ivar body: the request's, decoded; as bytes where it is not JSON; None where there is none
     :ivar is_chat: the request was a chat in good order, or one for pictures, and counts
     :ivar fault: the name of the fault that it meets
+    :ivar session: what goes on afterwards on the socket that the request opens, if it does
     """
 
     name: str
@@ -45,6 +47,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     body: Any = None
     is_chat: bool = False
     fault: str | None = None
+    session: Session | None = None
 
 
 def plan(service: Service, request: Request, count: int, created: int) -> Plan:
@@ -54,8 +57,8 @@ def plan(service: Service, request: Request, count: int, created: int) -> Plan:
     :param created: the wall clock's time, in seconds since 1970
     """
     wire = DIALECTS[service.dialect]
-    writer = _Writer(request, f"chatcmpl-{service.name}-{count}")
-    body = _decoded(request.body)
+    writer = Writer(request, f"chatcmpl-{service.name}-{count}")
+    body = decoded(request.body)
     asked = _route(service, wire, request, body, created)
     if isinstance(asked, Answer):
         steps = writer.reply(asked, "application/json")
@@ -66,7 +69,7 @@ def plan(service: Service, request: Request, count: int, created: int) -> Plan:
     if answer.body is not None:
         steps = writer.reply(answer, kind if answer.status == 200 else "application/json")
     elif asked.stream:
-        steps = writer.streamed(replace(answer, beats=_packed(answer.beats, service.tokens_per_write)), renderer, kind)
+        steps = writer.streamed(replace(answer, beats=packed(answer.beats, service.tokens_per_write)), renderer, kind)
     else:
         steps = writer.gathered(answer, renderer, kind)
     return Plan(name=writer.name, status=answer.status, steps=steps, body=body, is_chat=True, fault=fault)
@@ -112,14 +115,15 @@ def _reader(wire: Wire, path: str) -> Callable[[Any], Ask] | None:
     return None
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """Read JSON; what is none stays as it is, and nothing is None."""
     try:
         return msgspec.json.decode(body) if body else None
     except (ValueError, RecursionError):
         return body
 
 
-def _packed(beats: Iterable[Beat], tokens: int) -> Iterator[Beat]:
+def packed(beats: Iterable[Beat], tokens: int) -> Iterator[Beat]:
     """Hold tokens back and say so many at once, when the last of them is due."""
     wait = 0.0
     held: list[Item] = []
@@ -137,7 +141,7 @@ def _packed(beats: Iterable[Beat], tokens: int) -> Iterator[Beat]:
         yield Beat(wait, tuple(held))
 
 
-class _Writer:
+class Writer:
     """Puts answers to one request into HTTP."""
 
     def __init__(self, request: Request, name: str) -> None:

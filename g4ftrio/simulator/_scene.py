@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import Protocol
 
 from msgspec import Struct
 
 from g4ftrio._chunks import Chunk, FinishReason, Reasoning, Usage
 from g4ftrio.simulator._latency import Latency
-from g4ftrio.simulator._wire import Ask, Beat, Item, Mark, Wire
+from g4ftrio.simulator._wire import Ask, Beat, Item, Mark
 
-__all__ = ("Scene", "say")
+__all__ = ("Errors", "Scene", "say")
+
+
+class Errors(Protocol):
+    """What can word an error in a dialect."""
+
+    def error(self, status: int, message: str, code: str | None = None) -> bytes:
+        """Give the body of an error answer."""
 
 
 class Scene(Struct, frozen=True, kw_only=True):
@@ -22,7 +30,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     :ivar beats: the good answer, once it is made: an opening, tokens, an ending
     """
 
-    wire: Wire
+    wire: Errors
     ask: Ask
     random: Random
     first_token: float

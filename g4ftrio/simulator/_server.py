@@ -6,9 +6,10 @@ import selectors
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from anyio import (
     CancelScope,
@@ -25,13 +26,17 @@ from anyio import (
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from g4ftrio.simulator._dialects import DIALECTS
+from g4ftrio.simulator._dialects import SOCKETS, base_of
 from g4ftrio.simulator._exchange import Exchange, Outcome
 from g4ftrio.simulator._http1 import Request, RequestReader
 from g4ftrio.simulator._peer import Peer
 from g4ftrio.simulator._plan import Plan, Step, plan
 from g4ftrio.simulator._service import Service
+from g4ftrio.simulator._socket_wire import Session
 from g4ftrio.simulator._wire import Ending
+
+if TYPE_CHECKING:
+    from g4ftrio.simulator._websocket import Conversation
 
 __all__ = ("Fleet", "Running", "serve")
 
@@ -54,7 +59,7 @@ class Running:
         host, port = listener.getsockname()[:2]
         address = f"[{host}]" if ":" in host else host
         self.service = service
-        self.api_base = f"http://{address}:{port}{DIALECTS[service.dialect].base}"
+        self.api_base = f"http://{address}:{port}{base_of(service.dialect)}"
         self.spec = f"{service.dialect}/{service.models[0]}@{self.api_base}"
         self.log: list[Exchange] = []
         self._listener = listener
@@ -94,8 +99,19 @@ class Running:
 
     def _plan(self, request: Request) -> tuple[Plan, Exchange]:
         """Decide about a request, and begin its record."""
-        decided = plan(self.service, request, self._asked, int(time.time()))
+        decide = plan
+        if self.service.dialect in SOCKETS:
+            from g4ftrio.simulator._websocket import plan_upgrade as decide  # it loads the websockets library
+        decided = decide(self.service, request, self._asked, int(time.time()))
         self._asked += decided.is_chat
+        return decided, self._begin(decided, request)
+
+    def _number(self) -> int:
+        """Count a further question on a socket."""
+        self._asked += 1
+        return self._asked - 1
+
+    def _begin(self, decided: Plan, request: Request) -> Exchange:
         exchange = Exchange(
             request_id=decided.name,
             method=request.method,
@@ -108,7 +124,7 @@ class Running:
         )
         self.log.append(exchange)
         del self.log[:-_LOG_LIMIT]
-        return decided, exchange
+        return exchange
 
 
 class _Connection:
@@ -119,6 +135,8 @@ class _Connection:
         self.pending = 0
         self._running = running
         self._is_gone = False
+        self._send = peer.send
+        self._conversation: Conversation | None = None
 
     async def run(self) -> None:
         requests, queue = create_memory_object_stream[Request](_PIPELINED)
@@ -136,6 +154,10 @@ class _Connection:
         reader = RequestReader()
         with requests:
             while data := await self.peer.receive():
+                if self._conversation is not None:
+                    if not await self._conversation.hear(data):
+                        break
+                    continue
                 for request in reader.feed(data):
                     try:
                         requests.send_nowait(request)
@@ -162,26 +184,57 @@ class _Connection:
     async def _exchange(self, request: Request) -> Ending | None:
         """Answer one request; tell how that ended the connection, if it did."""
         decided, exchange = self._running._plan(request)
+        if decided.session is not None:
+            return await self._converse(decided, decided.session, exchange, request)
+        with self._recorded(exchange):
+            try:
+                return await self._perform(decided.steps, exchange)
+            except OSError:
+                self._is_gone = True
+                return Ending.RESET
+
+    async def _converse(self, opening: Plan, session: Session, exchange: Exchange, request: Request) -> Ending:
+        """Open a socket, and answer one question on it after another; the first has the record of the upgrade."""
+        from g4ftrio.simulator._websocket import Conversation
+
+        running = self._running
+        numbers = chain((running._asked - 1,), iter(running._number, None))
+        conversation = Conversation(running.service, session, self.peer, numbers.__next__)
+        self._conversation, self._send = conversation, conversation.send
+        with self._recorded(exchange):
+            await self._perform(opening.steps, exchange)
+            await conversation.greet()
+            asked = await conversation.question()
+            exchange.body, exchange.status, exchange.fault = asked.body, asked.status, asked.fault
+            ending = await self._perform(asked.steps, exchange)
+        while ending is None:
+            self.pending -= 1
+            asked = await conversation.question()
+            self.pending += 1
+            exchange = running._begin(asked, request)
+            with self._recorded(exchange):
+                ending = await self._perform(asked.steps, exchange)
+        return ending
+
+    @contextmanager
+    def _recorded(self, exchange: Exchange) -> Iterator[None]:
+        """Note what becomes of a request."""
         outcome: Outcome = "stopped"
         try:
-            ending = await self._perform(decided.steps, exchange)
-            outcome = "fault" if decided.fault else "refused" if exchange.status >= 400 else "complete"
-            return ending
-        except OSError:
-            self._is_gone = True
-            return Ending.RESET
+            yield
+            outcome = "fault" if exchange.fault else "refused" if exchange.status >= 400 else "complete"
         finally:
             exchange.outcome = "client_gone" if self._is_gone else outcome
             exchange.ended_at = current_time()
 
     async def _perform(self, steps: Iterator[Step], exchange: Exchange) -> Ending | None:
-        due = exchange.asked_at
+        due = current_time()
         for step in steps:
             due += step.wait
             if due > current_time():
                 await sleep_until(due)
             if step.data:
-                await self.peer.send(step.data)
+                await self._send(step.data)
             if step.tokens and exchange.first_token_at is None:
                 exchange.first_token_at = current_time()
             exchange.tokens_sent += step.tokens

@@ -7,7 +7,7 @@ from math import inf
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from g4ftrio.simulator._dialects import DIALECTS
+from g4ftrio.simulator._dialects import DIALECTS, SOCKETS
 from g4ftrio.simulator._faults import Fault
 from g4ftrio.simulator._latency import Latency, as_latency
 
@@ -56,8 +56,8 @@ class Service(_Named, frozen=True, kw_only=True):
         lengths = self.tokens if isinstance(self.tokens, range) else (self.tokens,)
         if not lengths or min(lengths) < 0:
             raise ValueError(f"{self.name}: tokens is a number from 0 up or a range of them, not {self.tokens!r}")
-        if self.dialect not in DIALECTS:
-            raise ValueError(f"{self.name}: there is no dialect named {self.dialect!r}; there is {', '.join(DIALECTS)}")
+        if self.dialect not in (known := {**DIALECTS, **SOCKETS}):
+            raise ValueError(f"{self.name}: there is no dialect named {self.dialect!r}; there is {', '.join(known)}")
         self._check("reasoning", 0, inf)
         self._check("tokens_per_write", 1, inf)
         self._check("fault_share", 0, 1)

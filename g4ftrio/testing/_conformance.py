@@ -12,9 +12,11 @@ from g4ftrio import _errors
 from g4ftrio._chunks import FinishReason
 from g4ftrio._request import ChatRequest
 from g4ftrio.base_provider import AbstractProvider
-from g4ftrio.providers import HttpProvider
-from g4ftrio.simulator._dialects import DIALECTS
+from g4ftrio.providers import HttpProvider, SocketProvider
+from g4ftrio.simulator._dialects import DIALECTS, SOCKETS
+from g4ftrio.simulator._socket_wire import SocketWire
 from g4ftrio.simulator._wire import Ask as Asked, Item, Mark, Wire
+from g4ftrio.testing._talk import Talk
 from g4ftrio.testing._tape import Pieces
 from g4ftrio.transports.http import open_http_client
 
@@ -68,7 +70,7 @@ async def _check_behaviour(provider: AbstractProvider) -> None:
 
 
 async def _check_wire(cls: type[HttpProvider], provider: type[AbstractProvider] | AbstractProvider) -> None:
-    served = _Served(_wire_of(cls))
+    served = _served(cls)
     settings: dict[str, Any] = {"model": cls.default_model or "some-model", "api_key": _KEY}
     if not cls.api_base:
         settings["api_base"] = "https://service.example/v1"
@@ -118,8 +120,7 @@ class _Served:
 
     text = "It is 42."
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self) -> None:
         self.status = 200
         self.cut = False
         self.request: httpx.Request
@@ -129,6 +130,18 @@ class _Served:
         if self.status != 200:
             return httpx.Response(self.status, json={"error": {"message": f"bad key {_KEY}"}})
         said: list[Item] = [Mark.OPEN, "It ", "is ", "42.", FinishReason("stop"), Mark.DONE]
+        return self._answer(request, said)
+
+    def _answer(self, request: httpx.Request, said: list[Item]) -> httpx.Response:
+        raise NotImplementedError
+
+
+class _ServedHttp(_Served):
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def _answer(self, request: httpx.Request, said: list[Item]) -> httpx.Response:  # noqa: ARG002  # a script listens to nobody
         renderer = self._wire.renderer(Asked(model="some-model"), "answer-1", 0)
         pieces = [renderer.frame(item) for item in said]
         stream = Pieces(pieces)
@@ -147,7 +160,18 @@ class _Broken(Pieces):
         raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
 
 
-def _wire_of(cls: type[HttpProvider]) -> Wire:
-    """The simulator's side of a provider's dialect: the class of the same name."""
+class _ServedSocket(_Served):
+    def __init__(self, wire: SocketWire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def _answer(self, request: httpx.Request, said: list[Item]) -> httpx.Response:
+        return Talk.opened(self._wire, request, said[:3] if self.cut else said)
+
+
+def _served(cls: type[HttpProvider]) -> _Served:
+    """A service that speaks a provider's dialect: what is named like it in the simulator."""
     name = type(cls.dialect).__name__
-    return next(wire for wire in DIALECTS.values() if type(wire).__name__ == name)
+    if issubclass(cls, SocketProvider):
+        return _ServedSocket(next(wire for wire in SOCKETS.values() if type(wire).__name__ == name))
+    return _ServedHttp(next(wire for wire in DIALECTS.values() if type(wire).__name__ == name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from math import inf
 
@@ -36,6 +37,7 @@ class Body(httpx.AsyncByteStream):
         "_parser",
         "_pool",
         "_reading",
+        "_sending_timeout",
         "_step",
         "_timeout",
         "_trace",
@@ -48,6 +50,7 @@ class Body(httpx.AsyncByteStream):
         self._decoder = exchange.parser.body
         self._first = first
         self._timeout = exchange.call.timeouts.get("read")
+        self._sending_timeout = exchange.call.timeouts.get("write")
         self._trace = exchange.call.trace
         self._step = None if self._trace is None else exchange.call.step("receive_response_body")
         self._reading = False
@@ -92,6 +95,17 @@ class Body(httpx.AsyncByteStream):
         if not body and self._error is not None:
             raise self._error
         return body
+
+    async def send(self, data: bytes) -> None:
+        """Write on a connection that goes on in another protocol. What a cancelled call has sent is unknown.
+
+        Where the peer has closed, this does nothing: the next ``pull`` finds out, after what the peer said before.
+
+        :raises httpx.WriteTimeout: after the request's ``write`` time-out
+        """
+        if self._connection is not None:
+            with suppress(*LOST):
+                await self._connection.stream.send(data, self._sending_timeout)
 
     async def _pull_and_tell(self, step: Step, until: float) -> bytes:
         await step.begin()

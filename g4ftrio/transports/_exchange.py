@@ -78,6 +78,7 @@ class Call(NamedTuple):
     :ivar head: as ``encode_head`` writes it; it tells the body's length
     :ivar timeouts: seconds by name: ``pool``, ``connect``, ``write``, ``read``
     :ivar subject: what the trace names as its request
+    :ivar upgrade: whether it asks to go on in another protocol
     """
 
     method: bytes
@@ -86,6 +87,7 @@ class Call(NamedTuple):
     timeouts: Timeouts
     trace: Trace | None
     subject: object
+    upgrade: bool = False
 
     def __repr__(self) -> str:
         return f"<Call {self.method.decode('latin-1')}>"  # the head has the key in it
@@ -104,7 +106,7 @@ class Exchange:
         self.connection = connection
         self.call = call
         self._stream = connection.stream
-        self.parser = ResponseParser(call.method)
+        self.parser = ResponseParser(call.method, upgrade=call.upgrade)
 
     @property
     def repeatable(self) -> bool:

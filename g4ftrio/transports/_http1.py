@@ -102,6 +102,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
             trace=extensions.get("trace"),
             server_hostname=extensions.get("sni_hostname"),
             subject=request,
+            upgrade="upgrade" in request.headers,
         )
         head = answer.head
         return httpx.Response(
@@ -128,6 +129,7 @@ class Http1Transport(httpx.AsyncBaseTransport):
         connecting: Trace | None = None,
         server_hostname: str | None = None,
         subject: object = None,
+        upgrade: bool = False,
     ) -> Answer:
         """Send a request whose head is ready, and give the answer when its head has come.
 
@@ -140,11 +142,12 @@ class Http1Transport(httpx.AsyncBaseTransport):
         :param connecting: is told of the steps of connecting, where ``trace`` is None
         :param server_hostname: whom the certificate has to name; the origin's host by default
         :param subject: what the trace names as its request
+        :param upgrade: whether it asks to go on in another protocol, which the answer's body then reads and sends
         :raises httpx.TransportError: as httpx's own transport does
         """
         if origin.scheme not in PORTS:
             raise httpx.UnsupportedProtocol(f"the URL's scheme is http or https, not {origin.scheme!r}")
-        call = Call(method, head, body, timeouts, trace, subject)
+        call = Call(method, head, body, timeouts, trace, subject, upgrade)
         await self._pool.enter(timeouts.get("pool"))
         try:
             return await self._send(origin, call, server_hostname, trace or connecting)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from g4ftrio._errors import Error, mask, status_error
+from g4ftrio._errors import Error, SetupError, mask, status_error
 from g4ftrio.transports._retry_after import retry_after
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _CLOSING = 1.0  # seconds that closing a connection may take; it never waits for
 _DRAINED = 4096  # bytes that may follow an answer's end marker before its connection is given up
 _ERROR_BODY = 65_536  # bytes of an error answer that are read
 _UNWOUND = 20_000  # pieces that one read of 64 KiB can hold; more than that is not a network
+_READ = 65_536  # bytes
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id")
 
 
@@ -44,6 +45,13 @@ class Body(Protocol):
 
     def close_now(self) -> None:
         """Make the peer see the connection gone, at once, from wherever this is called."""
+
+
+class Duplex(Body, Protocol):
+    """What goes on in another protocol: with status 101, a body is one."""
+
+    async def send(self, data: bytes) -> None:
+        """Write; where the peer has closed, the next ``pull`` finds out. What a cancelled one has sent is unknown."""
 
 
 class _Generators:
@@ -103,11 +111,50 @@ class _Generators:
     def close_now(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
-        network = self._response.extensions.get("network_stream")
-        if network is None or not self._response.http_version.startswith("HTTP/1"):
-            return  # other streams may live on an HTTP/2 connection
-        with suppress(Exception):  # a socket that is closed already, or uvloop's, which knows no shutdown
-            network.get_extra_info("socket").shutdown(2)
+        if self._response.http_version.startswith("HTTP/1"):  # other streams may live on an HTTP/2 connection
+            _shut(self._response)
+
+
+class _Network:
+    """What httpx's own transport leaves of a connection that goes on in another protocol."""
+
+    __slots__ = ("_limits", "_network", "_reading", "_response")
+
+    def __init__(self, response: httpx.Response) -> None:
+        if "network_stream" not in response.extensions:
+            raise SetupError("this HTTP client's transport gives no access to its connection, as a WebSocket needs")
+        self._response = response
+        self._network = response.extensions["network_stream"]
+        self._limits = response.request.extensions.get("timeout", {})
+        self._reading = anyio.CancelScope()  # by which ``close_now`` ends a read
+
+    async def pull(self, until: float = inf) -> bytes:
+        idle, left = self._limits.get("read"), until - anyio.current_time()
+        limit = left if idle is None else min(idle, left)
+        with anyio.CancelScope() as self._reading:
+            piece: bytes = await self._network.read(_READ, timeout=None if limit == inf else max(limit, 0.0))
+            return piece
+        return b""
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._network.write(data, timeout=self._limits.get("write"))
+        except Exception as error:
+            if type(error).__name__ != "WriteError":
+                raise
+
+    async def aclose(self) -> None:
+        with suppress(Exception), anyio.move_on_after(_CLOSING, shield=True):
+            await self._response.aclose()
+
+    def close_now(self) -> None:
+        self._reading.cancel()
+        _shut(self._response)
+
+
+def _shut(response: httpx.Response) -> None:
+    with suppress(Exception):  # a socket that is closed already, or uvloop's, which knows no shutdown
+        response.extensions["network_stream"].get_extra_info("socket").shutdown(2)
 
 
 class Response:
@@ -149,6 +196,29 @@ class Response:
         """Whether a cancelled ``pull`` loses nothing and may be repeated."""
         return not isinstance(self._body, _Generators)
 
+    async def send(self, data: bytes) -> None:
+        """Write, on a connection that goes on in another protocol (status 101); a cancelled one breaks it.
+
+        Where the peer has closed, this does nothing, and the next ``pull`` finds out.
+
+        :raises APITimeoutError: the peer did not take it within ``idle``
+        :raises anyio.BusyResourceError: somebody is reading or writing
+        :raises anyio.ClosedResourceError: it is closed, or was closed meanwhile
+        """
+        if self._state != "open":
+            self._refuse()
+            return
+        body: Duplex = self._body  # type: ignore[assignment]  # with this status, it is one
+        self._state = "reading"
+        try:
+            with self._watch:
+                await body.send(data)
+        except BaseException as error:
+            self._interrupted(error, repeatable=False)
+            raise
+        self._raise_if_closed()
+        self._state = "open"
+
     async def pull(self, until: float = inf) -> bytes:
         """Give the next piece of the body, which is not empty; empty is the end.
 
@@ -166,7 +236,7 @@ class Response:
         try:
             piece = await self._body.pull(until)
         except BaseException as error:
-            self._interrupted(error)
+            self._interrupted(error, repeatable=self.repeatable)
             watch.translate(error)
             raise
         if self._state == "closed":
@@ -185,14 +255,18 @@ class Response:
                 raise anyio.BrokenResourceError("an earlier read failed or was cancelled: the rest is lost")
         raise anyio.ClosedResourceError
 
-    def _interrupted(self, error: BaseException) -> None:
+    def _interrupted(self, error: BaseException, *, repeatable: bool) -> None:
         if self._state == "closed":
             if isinstance(error, Exception):
                 raise anyio.ClosedResourceError from error
-        elif isinstance(error, Exception) or not self.repeatable:
+        elif isinstance(error, Exception) or not repeatable:
             self._state = "broken"
         else:
             self._state = "open"
+
+    def _raise_if_closed(self) -> None:
+        if self._state == "closed":
+            raise anyio.ClosedResourceError
 
     async def read(self, limit: int = _ERROR_BODY) -> bytes:
         """Read the body to its end, but no further than a limit in bytes."""
@@ -252,8 +326,10 @@ class Response:
 
 
 def body_of(response: httpx.Response) -> Body:
-    """Choose what to read from: our own transport's body as it is, else httpx's generators."""
+    """Choose what to read from: our own transport's body as it is, else httpx's generators or its bare connection."""
     own: Body | None = response.extensions.get("g4ftrio_body")
+    if response.status_code == 101:
+        return own or _Network(response)
     if own is None or response.headers.get("content-encoding", "identity") != "identity":
         return _Generators(response)
     return own

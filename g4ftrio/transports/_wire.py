@@ -224,19 +224,22 @@ class _HeadSink:
         self.complete = True
 
 
-def _read_head(raw: bytes) -> _HeadSink:
+def _read_head(raw: bytes, *, upgrade: bool) -> _HeadSink:
     """Read one head, from its first byte to the blank line.
 
+    :param upgrade: whether another protocol was asked for
     :raises httpx.RemoteProtocolError: if it is none, or one that we do not speak
     """
     if not _STATUS_LINE.match(raw):
         raise httpx.RemoteProtocolError(f"the answer is not HTTP/1.1: it begins with {raw[:32]!r}")
-    if raw[9:12] == b"101":
+    if raw[9:12] == b"101" and not upgrade:
         raise httpx.RemoteProtocolError("the service changed to another protocol (status 101), unasked")
     sink = _HeadSink()
     try:
         httptools.HttpResponseParser(sink).feed_data(raw)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+    except httptools.HttpParserUpgrade:
+        pass  # the head is whole
+    except httptools.HttpParserError as error:
         raise httpx.RemoteProtocolError(f"the answer's head cannot be read: {error}") from None
     if not sink.complete:
         raise httpx.RemoteProtocolError("the answer's head cannot be read")
@@ -254,6 +257,8 @@ def _keeps_alive(version: bytes, sink: _HeadSink) -> bool:
 
 def _decoder(method: bytes, status: int, sink: _HeadSink) -> BodyDecoder:
     """How the body ends (RFC 9112, section 6.3); llhttp has refused two lengths, and a length beside a coding."""
+    if status == 101:
+        return _UntilClose()  # what follows is the other protocol's
     codings = sink.framing[b"transfer-encoding"]
     lengths = sink.framing[b"content-length"]
     if len(codings) + len(lengths) > 1 or (codings and codings[0].lower() != b"chunked"):
@@ -268,18 +273,20 @@ def _decoder(method: bytes, status: int, sink: _HeadSink) -> BodyDecoder:
 class ResponseParser:
     """Reads the answer to one request.
 
+    :param upgrade: whether the request asks for another protocol; with status 101 the body is what that writes
     :ivar head: None until it has come
     :ivar body: what decodes the body, once the head has come; it may be fed directly
     :ivar started: whether any byte has come
     """
 
-    __slots__ = ("_buffer", "_interim", "_keeps_alive", "_method", "_seen", "body", "head", "started")
+    __slots__ = ("_buffer", "_interim", "_keeps_alive", "_method", "_seen", "_upgrade", "body", "head", "started")
 
-    def __init__(self, method: bytes) -> None:
+    def __init__(self, method: bytes, *, upgrade: bool = False) -> None:
         self.head: Head | None = None
         self.body: BodyDecoder = _UntilClose()
         self.started = False
         self._method = method
+        self._upgrade = upgrade
         self._buffer = bytearray()
         self._seen = 0
         self._interim = 0
@@ -317,10 +324,10 @@ class ResponseParser:
         return raw
 
     def _take(self, raw: bytes) -> None:
-        sink = _read_head(raw)
+        sink = _read_head(raw, upgrade=self._upgrade)
         status = int(raw[9:12])
         body = _decoder(self._method, status, sink)
-        if status < 200:
+        if status < 200 and status != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise httpx.RemoteProtocolError(f"more than {MAX_INTERIM} answers of status 1xx before the real one")

@@ -177,6 +177,7 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
             call.body,
             timeouts=watch.limits(),
             connecting=watch.trace,
+            upgrade="Upgrade" in call.headers,
         )
     watch.answer(retried=answer.retried)
     headers = Fields(answer.head.headers)
