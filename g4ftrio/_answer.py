@@ -12,8 +12,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope, current_time
+from msgspec.structs import replace
 
-from g4ftrio._chunks import OUTPUT, AudioResponse, Chunk, ImageResponse, ToolCallDelta
+from g4ftrio._chunks import (
+    OUTPUT,
+    AudioResponse,
+    Chunk,
+    Conversation,
+    ImageResponse,
+    ProviderMetadata,
+    ToolCallDelta,
+)
 from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._generated import look_after
 from g4ftrio._handoff import Pump
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ("DecodedAnswer", "GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
 
 _SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
+_OWNED = (Conversation, ProviderMetadata)
 _DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
 
 
@@ -55,17 +65,31 @@ class Carrier(Protocol):
         """Close it at once."""
 
 
+class _NotOpen:
+    """What there is before an answer is open."""
+
+    async def pull(self, until: float = inf) -> Any:  # noqa: ARG002  # the protocol's signature
+        raise RuntimeError("this answer was not opened")
+
+    async def drain(self, seconds: float) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    def close_now(self) -> None: ...
+
+
 class DecodedAnswer:
     """An answer that a dialect decodes: a context manager, and the source that it gives.
 
     No scope is open between its reads, so it may be read and closed by any task.
 
     :param client: a client to use, or None and ``open_client`` makes one of the answer's own
+    :param owner: whose what is given back with a message is, and a conversation's state
     :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it
     """
 
     keeps_time = True
-    _carrier: Any = None  # a ``Carrier``, once it is open
+    _carrier: Carrier = _NotOpen()
     _decoder: Decoder
 
     def __init__(
@@ -74,12 +98,14 @@ class DecodedAnswer:
         *,
         timeout: Timeout,
         record: EntrantReport,
+        owner: str,
         open_client: Callable[[], httpx.AsyncClient],
     ) -> None:
         self._client = client
         self._open_client = open_client
         self._timeout = timeout
         self._record = record
+        self._owner = owner
         self._secrets: tuple[str, ...] = ()
         self._own: list[httpx.AsyncClient] = []
         self._detached = False
@@ -123,18 +149,16 @@ class DecodedAnswer:
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
         try:
-            if self._carrier is not None:
-                if self._ended and self._decoder.error is None:
-                    await self._carrier.drain(_DRAIN)
-                await self._carrier.aclose()
+            if self._ended and self._decoder.error is None:
+                await self._carrier.drain(_DRAIN)
+            await self._carrier.aclose()
         finally:
             while self._own:
                 await self._own.pop().aclose()
 
     def close_now(self) -> None:
         """Close the socket at once, without awaiting anything."""
-        if self._carrier is not None:
-            self._carrier.close_now()
+        self._carrier.close_now()
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""
@@ -165,12 +189,16 @@ class DecodedAnswer:
             return self._read_end(frames)
         chunks = self._decoder.feed(frames)
         self._ended = self._decoder.done
-        return chunks
+        return self._owned(chunks) if self._ended else chunks
 
     def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
         self._ended = True
         chunks = self._decoder.feed(frames)
-        return chunks if self._decoder.done else chunks + self._decoder.close()
+        return self._owned(chunks if self._decoder.done else chunks + self._decoder.close())
+
+    def _owned(self, chunks: list[Chunk]) -> list[Chunk]:
+        """Note on what only this service understands that it is this service's."""
+        return [replace(each, provider=self._owner) if isinstance(each, _OWNED) else each for each in chunks]
 
     async def _last(self) -> Any:
         """Read after a finish reason: nothing but usage can follow, and some servers then neither write nor close."""
@@ -204,9 +232,10 @@ class HttpAnswer(DecodedAnswer):
         *,
         timeout: Timeout,
         record: EntrantReport,
+        owner: str = "",
         open_client: Callable[[], httpx.AsyncClient] = http.open_http_client,
     ) -> None:
-        super().__init__(client, timeout=timeout, record=record, open_client=open_client)
+        super().__init__(client, timeout=timeout, record=record, owner=owner, open_client=open_client)
         self._prepare = prepare
         self._dialect = dialect
         self._decoder = dialect.decoder()

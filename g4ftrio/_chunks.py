@@ -151,11 +151,12 @@ class ProviderMetadata(TypedChunk, Struct, frozen=True):
     """What the service that wrote a message wants back with it in the history: signed thoughts, say.
 
     ``state`` is plain JSON, the turn as ``dialect`` wrote it. ``Completion.message`` carries it under
-    ``provider_metadata``, and every other dialect leaves it out.
+    ``provider_metadata``, and whoever else is asked next is not sent it.
     """
 
     dialect: str
     state: Any
+    provider: str = ""
 
 
 class ProviderInfo(TypedChunk, Struct, frozen=True):

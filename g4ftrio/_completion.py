@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from msgspec import Struct
@@ -38,8 +39,8 @@ class Completion(Struct, frozen=True, kw_only=True):
     def message(self) -> dict[str, Any]:
         """The answer as an assistant message, ready to append to the conversation.
 
-        What only the service that wrote it understands is under ``provider_metadata``, by its dialect; no other
-        dialect sends that. Take it out if you change the message.
+        What only the service that wrote it understands is under ``provider_metadata``; no other is sent that. Take
+        it out if you change the message.
         """
         message: dict[str, Any] = {"role": "assistant", "content": self.text or self.refusal or None}
         if self.tool_calls:
@@ -49,8 +50,9 @@ class Completion(Struct, frozen=True, kw_only=True):
             ]
         elif message["content"] is None:
             message["content"] = ""
-        if kept := {other.dialect: other.state for other in self.others if isinstance(other, ProviderMetadata)}:
-            message["provider_metadata"] = kept
+        for other in self.others:
+            if isinstance(other, ProviderMetadata):
+                message["provider_metadata"] = {"provider": other.provider, other.dialect: deepcopy(other.state)}
         return message
 
     def __str__(self) -> str:

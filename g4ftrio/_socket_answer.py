@@ -45,9 +45,10 @@ class SocketAnswer(DecodedAnswer):
         *,
         timeout: Timeout,
         record: EntrantReport,
+        owner: str = "",
         open_client: Callable[[], httpx.AsyncClient] = http.open_http_client,
     ) -> None:
-        super().__init__(client, timeout=timeout, record=record, open_client=open_client)
+        super().__init__(client, timeout=timeout, record=record, owner=owner, open_client=open_client)
         self._prepare = prepare
         self._read_error = read_error
 
@@ -64,8 +65,8 @@ class SocketAnswer(DecodedAnswer):
                 record=self._record,
                 secrets=self._secrets,
             )
-            self._carrier = _Talk(socket, self._decoder, self._timeout)
-            await self._carrier.say()
+            self._carrier = talk = _Talk(socket, self._decoder, self._timeout)
+            await talk.say()
         except ProviderError as error:
             raise self._signed(error) from error.__cause__
 
@@ -74,9 +75,9 @@ class SocketAnswer(DecodedAnswer):
 
     def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
         chunks = super()._read_end(frames)
-        error, farewell = self._decoder.error, self._carrier.farewell
-        if isinstance(error, TruncatedError) and farewell:
-            error.message += f"; as it closed the socket, the service said: {farewell}"
+        error, carrier = self._decoder.error, self._carrier
+        if isinstance(error, TruncatedError) and isinstance(carrier, _Talk) and carrier.farewell:
+            error.message += f"; as it closed the socket, the service said: {carrier.farewell}"
         return chunks
 
 

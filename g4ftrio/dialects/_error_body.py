@@ -14,15 +14,12 @@ import msgspec
 
 from g4ftrio._cleaning import page_title
 from g4ftrio._errors import (
-    APIResponseValidationError,
     APIStatusError,
-    ProviderError,
-    TruncatedError,
     excerpt,
     status_error,
 )
 
-__all__ = ("error_in", "read_error", "unreadable")
+__all__ = ("error_in", "read_error")
 
 _BYTES = 65_536  # of a body that are looked at
 _DEPTH = 6  # how deep a message may be buried
@@ -56,26 +53,6 @@ def error_in(payload: Any) -> APIStatusError | None:
     if not isinstance(payload, Mapping) or not _is_error(payload):
         return None
     return status_error(_status(payload), _words(payload) or _code(payload))
-
-
-def unreadable(frame: bytes, error: Exception) -> ProviderError:
-    """Give the error for a frame that a decoder could not read: it was cut, or it is not of the wire's form.
-
-    :param error: what the decoder said about it
-    """
-    if _is_cut(frame.strip()):
-        return TruncatedError("it ended in the middle of an event")
-    seen = excerpt(frame[:400].decode("utf-8", "replace"), 200)
-    return APIResponseValidationError(f"{error} in {seen!r}")
-
-
-def _is_cut(data: bytes) -> bool:
-    """Whether this is the beginning of JSON; a number at the end is left out, ``0.`` is not one yet."""
-    try:
-        msgspec.json.decode(data.rstrip(b"0123456789.eE+-"))
-    except (ValueError, RecursionError) as error:
-        return str(error) == _CUT
-    return False
 
 
 def _json(body: bytes) -> Any:

@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, Refusal, Usage
 from g4ftrio._errors import APIResponseValidationError, APIStatusError, TruncatedError, status_error
-from g4ftrio.dialects._error_body import error_in, read_error, unreadable
+from g4ftrio.dialects._counts import count
+from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
-from g4ftrio.dialects._usage import count
+from g4ftrio.dialects._unreadable import UNREADABLE, payload, unreadable
 
 __all__ = ("OpenAIChatDecoder",)
 
@@ -93,7 +94,6 @@ _MANY = msgspec.json.Decoder(list[_Event])
 _TEXTS = msgspec.json.Decoder(list[_TextEvent])
 _KEEP_ALIVES = frozenset({"ping", "keepalive", "keep-alive", "heartbeat"})  # names of events without an answer
 _REASONS = {"function_call": "tool_calls", "eos": "stop", "eos_token": "stop", "model_length": "length"}
-_UNREADABLE = (ValueError, RecursionError)  # all that a decoder of JSON and UTF-8 raises
 
 
 class OpenAIChatDecoder:
@@ -158,7 +158,7 @@ class OpenAIChatDecoder:
             elif data:
                 try:
                     event = _ONE.decode(data)
-                except _UNREADABLE as error:
+                except UNREADABLE as error:
                     self._read_unknown(frame, error)
                 else:
                     self._read((event,), (frame,), chunks)
@@ -235,7 +235,7 @@ class OpenAIChatDecoder:
         event = getattr(frame, "event", "").lower()
         if event == "error":
             self.error = _error(frame)
-        elif found := error_in(_payload(frame)):
+        elif found := error_in(payload(frame)):
             self.error = found
         elif error is not None and event not in _KEEP_ALIVES:
             self.error = self._unreadable(frame, error)
@@ -259,7 +259,7 @@ def _only_texts(joined: bytes, count: int) -> list[Chunk]:
     """The texts of that many events, where they are nothing else; a third of what it costs to read them in full."""
     try:
         events = _TEXTS.decode(joined)
-    except _UNREADABLE:
+    except UNREADABLE:
         return []
     if len(events) != count:
         return []
@@ -269,21 +269,14 @@ def _only_texts(joined: bytes, count: int) -> list[Chunk]:
 def _decoded(joined: bytes, count: int) -> list[_Event] | None:
     try:
         events = _MANY.decode(joined)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return events if len(events) == count else None
 
 
-def _payload(frame: bytes) -> Any:
-    try:
-        return msgspec.json.decode(frame)
-    except _UNREADABLE:
-        return None
-
-
 def _error(frame: bytes) -> APIStatusError:
     """Read a frame that is known to be an error."""
-    return error_in(_payload(frame)) or status_error(None, read_error(frame)[0])
+    return error_in(payload(frame)) or status_error(None, read_error(frame)[0])
 
 
 def _reasoning_chunks(delta: _Delta) -> Iterator[Chunk]:

@@ -22,12 +22,13 @@ from g4ftrio._chunks import (
     Refusal,
     Usage,
 )
-from g4ftrio._errors import APIStatusError, TruncatedError, excerpt, status_error
+from g4ftrio._errors import APIStatusError, TruncatedError, status_error
 from g4ftrio._framing import NamedFrame
-from g4ftrio.dialects._error_body import error_in, read_error, unreadable
+from g4ftrio.dialects._counts import count
+from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._responses_calls import ResponsesCalls
 from g4ftrio.dialects._responses_items import FunctionCall, chunks_of, item_of, to_send_back
-from g4ftrio.dialects._usage import count
+from g4ftrio.dialects._unreadable import UNREADABLE, note_unknown, payload, unreadable
 
 __all__ = ("NAME", "OpenAIResponsesDecoder")
 
@@ -75,7 +76,6 @@ _MANY = msgspec.json.Decoder(list[_Event])
 _TEXTS = msgspec.json.Decoder(list[_TextEvent])
 _RESPONSE = msgspec.json.Decoder(_Response | None)
 _ITEM = msgspec.json.Decoder(dict[str, Any])
-_UNREADABLE = (ValueError, RecursionError)  # all that a decoder of JSON, UTF-8 and base64 raises
 _REASONS = {"max_output_tokens": "length", "max_tokens": "length"}
 _UNFINISHED = ("failed", "cancelled", "queued", "in_progress")
 _SILENT = ("keepalive", "ping")
@@ -130,7 +130,7 @@ class OpenAIResponsesDecoder:
         """The texts of that many events, where they are nothing else; a third of what it costs to read them in full."""
         try:
             events = _TEXTS.decode(joined)
-        except _UNREADABLE:
+        except UNREADABLE:
             return []
         if len(events) != frames:
             return []
@@ -156,21 +156,21 @@ class OpenAIResponsesDecoder:
         elif data != b"null" and not _DONE.startswith(data):
             try:
                 event = _ONE.decode(data)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 self._read_undecoded(frame, error, chunks)
             else:
                 self._read(event, frame, chunks)
 
     def _read_undecoded(self, frame: bytes, error: Exception, chunks: list[Chunk]) -> None:
         """Judge a frame that is no event of a known form: one of an unknown type, an error, or nothing readable."""
-        payload = _payload(frame)
-        if isinstance(payload, Mapping):
-            name = payload.get("type")
+        held = payload(frame)
+        if isinstance(held, Mapping):
+            name = held.get("type")
             is_other = isinstance(name, str) and name not in ("", *_READERS)
         else:
             name = frame.event if isinstance(frame, NamedFrame) else ""
             is_other = name != "" and not name.startswith("response.")
-        if is_other or error_in(payload) is not None:
+        if is_other or error_in(held) is not None:
             self._read_other(str(name or ""), frame, chunks)
         else:
             self.error = unreadable(frame, error)
@@ -183,16 +183,16 @@ class OpenAIResponsesDecoder:
                 reader(self, event, chunks)
             else:
                 self._read_other(event.type, frame, chunks)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             self.error = unreadable(frame, error)
 
     def _read_other(self, name: str, frame: bytes, chunks: list[Chunk]) -> None:
-        payload = _payload(frame)
+        held = payload(frame)
         is_step = name.startswith("response.") and "error" not in name  # of the service's own tools, say
-        if not name and _is_response(payload):
-            response = msgspec.convert(payload, _Response)
+        if not name and _is_response(held):
+            response = msgspec.convert(held, _Response)
             self._conclude(response.status or "completed", response, chunks)
-        elif name == "error" or (not is_step and error_in(payload) is not None):
+        elif name == "error" or (not is_step and error_in(held) is not None):
             self.error = _failure(frame)
         elif name and name not in _SILENT and not name.endswith(_SILENT_ENDINGS):
             self._report(f"an event of the type {name!r}")
@@ -240,9 +240,9 @@ class OpenAIResponsesDecoder:
         :param outcome: the response's status; empty where the body ended in order, and no response told it
         """
         had_calls, given = bool(self._calls), frozenset(self._ever_given)
-        for place, payload in enumerate(response.output or ()):
-            if not (had_calls and payload.get("type") == "function_call" and not payload.get("call_id")):
-                self._take(payload, place, given, chunks)
+        for place, item in enumerate(response.output or ()):
+            if not (had_calls and item.get("type") == "function_call" and not item.get("call_id")):
+                self._take(item, place, given, chunks)
         usage = _usage(response.usage)
         if outcome in _UNFINISHED:
             chunks += usage
@@ -300,10 +300,8 @@ class OpenAIResponsesDecoder:
 
     def _report(self, what: str) -> None:
         if not self._has_reported:
-            from logging import getLogger
-
             self._has_reported = True
-            getLogger("g4ftrio").debug("passed over in an answer: %s", excerpt(what, 100))
+            note_unknown(what)
 
 
 _Reader: TypeAlias = Callable[[OpenAIResponsesDecoder, _Event, list[Chunk]], None]
@@ -334,16 +332,9 @@ _READERS: dict[str, _Reader] = {
 def _decoded(joined: bytes, frames: int) -> list[_Event] | None:
     try:
         events = _MANY.decode(joined)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return events if len(events) == frames else None
-
-
-def _payload(frame: bytes) -> Any:
-    try:
-        return msgspec.json.decode(frame)
-    except _UNREADABLE:
-        return None
 
 
 def _is_response(payload: Any) -> bool:
@@ -354,7 +345,7 @@ def _is_response(payload: Any) -> bool:
 
 def _failure(body: bytes, unsaid: str = "the service broke the answer off") -> APIStatusError:
     message, code = read_error(body)
-    found = error_in(_payload(body))
+    found = error_in(payload(body))
     status = found.status if found is not None else None
     return status_error(status or _STATUSES.get(code), message or code or unsaid)
 

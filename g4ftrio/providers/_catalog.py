@@ -9,11 +9,15 @@ from urllib.parse import urlsplit
 from g4ftrio._origin import PORTS
 from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
 from g4ftrio.dialects.gemini import Gemini as GeminiWire
+from g4ftrio.dialects.gemini_live import GeminiLive as GeminiLiveWire
 from g4ftrio.dialects.ollama import Ollama as OllamaWire
 from g4ftrio.dialects.openai_chat import OpenAIChat
+from g4ftrio.dialects.openai_realtime import OpenAIRealtime as RealtimeWire
 from g4ftrio.dialects.openai_responses import OpenAIResponses as ResponsesWire
+from g4ftrio.dialects.openai_responses_socket import OpenAIResponsesSocket
 from g4ftrio.dialects.openchat import OpenChat
 from g4ftrio.providers._declared import HttpProvider
+from g4ftrio.providers._socket import SocketProvider
 
 __all__ = (
     "VLLM",
@@ -24,6 +28,7 @@ __all__ = (
     "DeepSeek",
     "Fireworks",
     "Gemini",
+    "GeminiLive",
     "GitHubModels",
     "Groq",
     "HuggingFace",
@@ -36,7 +41,9 @@ __all__ = (
     "OllamaChat",
     "OpenAI",
     "OpenAICompatible",
+    "OpenAIRealtime",
     "OpenAIResponses",
+    "OpenAIResponsesWebSocket",
     "OpenChatCompatible",
     "OpenRouter",
     "Perplexity",
@@ -96,6 +103,28 @@ class OpenAIResponses(HttpProvider):
     dialect = ResponsesWire()
 
 
+class OpenAIResponsesWebSocket(SocketProvider):
+    """OpenAI's Responses over a WebSocket; other services that have that door need but their ``api_base``."""
+
+    label = "openai-responses-ws"
+    url = "https://platform.openai.com"
+    api_base = "https://api.openai.com/v1"
+    key_variables = ("OPENAI_API_KEY",)
+    base_variables = ("OPENAI_BASE_URL",)
+    dialect = OpenAIResponsesSocket()
+
+
+class OpenAIRealtime(SocketProvider):
+    """OpenAI's Realtime models, asked in text."""
+
+    label = "openai-realtime"
+    url = "https://platform.openai.com"
+    api_base = "https://api.openai.com/v1"
+    key_variables = ("OPENAI_API_KEY",)
+    base_variables = ("OPENAI_BASE_URL",)
+    dialect = RealtimeWire()
+
+
 class AzureOpenAI(HttpProvider):
     """OpenAI's models at Azure, through the versionless v1 address: the model is the deployment's name."""
 
@@ -152,6 +181,19 @@ class Gemini(HttpProvider):
     key_header = "x-goog-api-key"
     key_prefix = ""
     dialect = GeminiWire()
+
+
+class GeminiLive(SocketProvider):
+    """Google's Live models, asked in text."""
+
+    label = "gemini-live"
+    url = "https://ai.google.dev"
+    api_base = "https://generativelanguage.googleapis.com"
+    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    base_variables = ("GOOGLE_GEMINI_BASE_URL",)
+    key_header = "x-goog-api-key"
+    key_prefix = ""
+    dialect = GeminiLiveWire()
 
 
 class GitHubModels(HttpProvider):

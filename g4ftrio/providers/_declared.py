@@ -189,6 +189,7 @@ class HttpProvider(AnsweringProvider):
             dialect,
             timeout=ask.timeout,
             record=ask.record,
+            owner=self._owner(),
             open_client=self._open_client,
         )
 
@@ -199,10 +200,14 @@ class HttpProvider(AnsweringProvider):
         return await self._call(ask, path, body)
 
     def _chat(self, ask: Ask) -> ChatRequest:
+        owner = self._owner()
         params = {name: value for name, value in ask.params.items() if value is not None}
+        if not _is_of(getattr(params.get("conversation"), "provider", ""), owner):
+            del params["conversation"]
+        messages = [_own(message, owner) for message in ask.messages]
         return ChatRequest(
             model=self.which_model(ask.model),
-            messages=ask.messages if self.supports_system_message else fold_system(ask.messages),
+            messages=messages if self.supports_system_message else fold_system(messages),
             stream=bool(params.get("stream", True)) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
             extra_body=dict(params.get("extra_body", {})),
@@ -269,6 +274,11 @@ class HttpProvider(AnsweringProvider):
         if api_base:
             self.api_base = self._settings["api_base"] = api_base
 
+    def _owner(self) -> str:
+        """Who understands what this service gives back to be sent again: it, at this address."""
+        where = self._origin(self.api_endpoint or self._address())
+        return self.label if where == self._origin(type(self).api_base) else f"{self.label}@{where}"
+
     def _home(self) -> str:
         """The address that the declaration or its own environment variable names."""
         name = next((name for name in self.base_variables if environ.get(name)), None)
@@ -317,3 +327,15 @@ def naming(provider: str) -> Iterator[None]:
         yield
     except SetupError as error:
         raise type(error)(f"{provider}: {error}") from error
+
+
+def _is_of(provider: str, owner: str) -> bool:
+    return provider in ("", owner)
+
+
+def _own(message: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The message without what only another service understands."""
+    kept = message.get("provider_metadata")
+    if not isinstance(kept, Mapping) or _is_of(str(kept.get("provider") or ""), owner):
+        return message
+    return {name: value for name, value in message.items() if name != "provider_metadata"}

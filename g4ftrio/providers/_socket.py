@@ -34,6 +34,7 @@ class SocketProvider(HttpProvider):
             self.dialect.read_error,
             timeout=ask.timeout,
             record=ask.record,
+            owner=self._owner(),
             open_client=self._open_client,
         )
 

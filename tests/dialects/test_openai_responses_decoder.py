@@ -480,7 +480,7 @@ def test_what_is_passed_over_is_reported_once(caplog: pytest.LogCaptureFixture) 
         said(event("strange"), event("stranger"), event("output_item.done", item={"type": "strangest"}))
         said(*frames_of("openai_text.sse")[:-1])
     assert [record.getMessage() for record in caplog.records] == [
-        "passed over in an answer: an event of the type 'response.strange'"
+        "an answer holds an event of the type 'response.strange', which was passed over"
     ]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from g4ftrio.dialects._usage import count
+from g4ftrio.dialects._counts import count
 
 
 @pytest.mark.parametrize(("found", "number"), [(3, 3), (0, 0), (2.0, 2), (-1, None), (True, None), ("3", None)])

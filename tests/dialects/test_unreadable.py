@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from g4ftrio._errors import APIResponseValidationError, TruncatedError
-from g4ftrio.dialects._error_body import unreadable
+from g4ftrio.dialects._unreadable import unreadable
 
 
 def judged(frame: bytes) -> Exception:
