@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import anyio
 from anyio import current_time
 
 from g4ftrio import providers as _providers
-from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
+from g4ftrio._course import RaceContext, RacedAnswer
 from g4ftrio._errors import APITimeoutError, ProviderError, SetupError, UnknownProviderError
 from g4ftrio._gate import ChunkGate, Clean
 from g4ftrio._messages import Messages
 from g4ftrio._policies import Policy, fallback, parallel
-from g4ftrio._race import Entrant, Race as _Race, Won
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._race import Entrant, Race as _Race
+from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams
-from g4ftrio._source import Source, use_async_with
-from g4ftrio._stream import RaceStream, Stream
+from g4ftrio._source import Source
 from g4ftrio._sync import Backend, SyncStream
 from g4ftrio._timeouts import TimeoutTypes
-from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask, StreamContext
+from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
 from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.providers import ProviderTypes
 from g4ftrio.transports.http import open_http_client
@@ -201,7 +199,7 @@ class Race(AnsweringProvider):
         return any(entrant._needs_client for entrant in self.entrants)
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
-        return _RacedAnswer(self, ask)
+        return RacedAnswer(self, ask)
 
     def _called(self, model: str) -> str:  # noqa: ARG002  # a race is not named after a model
         return self.name
@@ -241,8 +239,7 @@ class Race(AnsweringProvider):
             grace=self.grace,
             total=ask.timeout.total,
             late=partial(APITimeoutError, "total", ask.timeout.total, provider=self.name),
-            held_until=lambda name: self._held.get(keys[name], -inf),
-            failed=lambda name, error: self._hold(keys[name], error),
+            keeper=_Book(self._held, keys),
         )
 
     def _entrant(
@@ -273,11 +270,6 @@ class Race(AnsweringProvider):
             late=partial(APITimeoutError, limit, limits[limit], provider=record.name),
         )
 
-    def _hold(self, key: str, error: Exception) -> None:
-        """A service asked to be left alone for a while: it is not started again before."""
-        if isinstance(error, ProviderError) and error.retry_after:
-            self._held[key] = current_time() + error.retry_after
-
     def _on_this_loop(self) -> None:
         if self._shared is not None and self._loop != anyio.lowlevel.current_token():
             raise RuntimeError("this Race was entered on another event loop: make one for each loop")
@@ -293,6 +285,30 @@ class Fallback(Race):
 
     def __init__(self, providers: Sequence[ProviderTypes], **settings: Any) -> None:
         super().__init__(providers, policy=fallback(), **settings)
+
+
+class _Book:
+    """What is kept of one race's entrants for the next races.
+
+    :param held: until when a service asked to be left alone, by its key
+    :param keys: the keys of the entrants by their names
+    """
+
+    def __init__(self, held: dict[str, float], keys: Mapping[str, str]) -> None:
+        self._held = held
+        self._keys = keys
+
+    def held_until(self, name: str) -> float:
+        return self._held.get(self._keys[name], -inf)
+
+    def started(self, name: str) -> None: ...
+
+    def decided(self, record: EntrantReport, seconds: float) -> None:  # noqa: ARG002  # the protocol's signature
+        error = record.error
+        if record.outcome == "failed" and isinstance(error, ProviderError) and error.retry_after:
+            self._held[self._keys[record.name]] = current_time() + error.retry_after
+
+    def ended(self, name: str) -> None: ...
 
 
 def _resolved(providers: Sequence[ProviderTypes], *, skip_unknown: bool) -> tuple[AbstractProvider, ...]:
@@ -321,158 +337,3 @@ class _Names:
             distinct = f"{name}#{count}"
         self._given.add(distinct)
         return distinct
-
-
-class _Course:
-    """One race with the HTTP client that its entrants need, if any does: opened and closed together."""
-
-    def __init__(self, whole: Race, ask: Ask) -> None:
-        whole._on_this_loop()
-        ready = whole._ready(ask.model)  # raises before there is a client to close
-        self._own: httpx.AsyncClient | None = None
-        client = ask.client or whole._shared
-        if client is None and any(provider._needs_client for provider, _ in ready):
-            client = self._own = open_http_client(proxy=whole._proxy)
-        self.race = whole._one_race(ready, ask, client)
-
-    async def close(self) -> None:
-        """Close the client where it is the race's own."""
-        if self._own is not None:
-            await self._own.aclose()
-
-    def give_client_to(self, source: Any) -> None:
-        """Let a settled winner close the client."""
-        if self._own is not None:
-            source.adopt(self._own)
-
-
-class RaceContext(StreamContext):
-    """A race that was set up and is to be entered: ``async with race(...) as stream``."""
-
-    def __init__(self, whole: Race, ask: Ask) -> None:
-        super().__init__(whole, ask)
-        self._whole = whole
-        self._course: _Course | None = None
-
-    @property
-    def report(self) -> RaceReport:
-        """What became of everybody so far; it may be read while the race is on."""
-        if self._course is None:
-            return RaceReport(policy=str(self._whole.policy), entrants=[])
-        return self._course.race.report
-
-    def __aiter__(self) -> AsyncIterator[Chunk]:
-        raise use_async_with("race(...)")
-
-    async def __aenter__(self) -> RaceStream:
-        self._course = course = _Course(self._whole, self._ask)
-        try:
-            won = await course.race.__aenter__()
-        except BaseException:
-            await course.close()
-            raise
-        return self._winning(won, course.race.release)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        if self._course is None:
-            return False
-        try:
-            return await self._course.race.__aexit__(kind, error, traceback)
-        finally:
-            if self._stream is not None:
-                self._stream.note_pieces()
-            await self._course.close()
-
-    def unread(self) -> Stream:
-        """The winner's stream; the race begins at the first read, by ``settle()``."""
-        return Stream(Lazy(_Settling(self)), self._ask.record)
-
-    async def settle(self) -> RaceStream:
-        """Decide inside this one await: no scope and no task stays open behind the stream.
-
-        Close it with ``await stream.aclose()``, from any task. Losers are closed before this returns, which takes
-        at most ``grace`` seconds.
-
-        :raises TypeError: an entrant's stream belongs to the task that opens it
-        """
-        self._course = course = _Course(self._whole, self._ask)
-        try:
-            won = await course.race.settle()
-        except BaseException:
-            await course.close()
-            raise
-        course.give_client_to(won.source)
-        return self._winning(won, None)
-
-    def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
-        self._stream = stream = RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
-        return stream
-
-
-class _Settling:
-    """A race that is settled when it is entered, for who opens an answer at the first read."""
-
-    def __init__(self, context: RaceContext) -> None:
-        self._context = context
-
-    async def __aenter__(self) -> Self:
-        self._stream = await self._context.settle()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        """Nothing to do: see ``detach``."""
-
-    def detach(self) -> None:
-        """It is nobody's from the beginning."""
-
-    async def pull(self) -> list[Chunk]:
-        return await self._stream.pull()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def close_now(self) -> None:
-        self._stream.close_now()
-
-
-class _RacedAnswer:
-    """A race as one answer, for a race in which it is an entrant."""
-
-    def __init__(self, whole: Race, ask: Ask) -> None:
-        self._course = _Course(whole, ask)
-        self._ask = ask
-        self._won: Won[Chunk] | None = None
-
-    async def __aenter__(self) -> Source[Chunk]:
-        record = self._ask.record
-        record.race = self._course.race.report
-        try:
-            self._won = won = await self._course.race.__aenter__()
-        except BaseException:
-            await self._course.close()
-            raise
-        self._first = won.first
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        try:
-            return await self._course.race.__aexit__(kind, error, traceback)
-        finally:
-            await self._course.close()
-
-    async def pull(self) -> list[Chunk]:
-        """Give what decided the race, then what the winner goes on to write."""
-        if self._first:
-            first, self._first = self._first, []
-            return first
-        if self._won is None:
-            return []
-        return await self._won.source.pull()
-
-    async def aclose(self) -> None:
-        """Say that no more is wanted."""
-        self._course.race.release()

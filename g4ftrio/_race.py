@@ -80,6 +80,7 @@ class Entrant(Generic[T]):
         self.detachable = detachable
         self.limit = limit
         self.late = late
+        self.began = 0.0
         self.opened = False
         self.dropped = False
 
@@ -95,6 +96,7 @@ class Entrant(Generic[T]):
     def starts(self, now: float) -> None:
         """Begin to count its time."""
         self.record.outcome = "running"
+        self.began = now
         self.record.stamp("started_at")
         self.hard = CancelScope(deadline=now + self.limit)
         self.step = CancelScope()
@@ -123,6 +125,35 @@ class Entrant(Generic[T]):
         (self.step if self.opened else self.hard).cancel()
 
 
+class Keeper(Protocol):
+    """Who keeps book of the entrants beyond one race. It decides nothing about a race but when somebody may start."""
+
+    def held_until(self, name: str) -> float:
+        """The moment of the loop's clock before which an entrant is not started."""
+
+    def started(self, name: str) -> None:
+        """It was started."""
+
+    def decided(self, record: EntrantReport, seconds: float) -> None:
+        """It won, lost, failed, was rejected or cancelled, so many seconds after its start; said once."""
+
+    def ended(self, name: str) -> None:
+        """It is closed: it uses nothing any more."""
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    def held_until(self, name: str) -> float:  # noqa: ARG002  # the protocol's signature, as below
+        return -inf
+
+    def started(self, name: str) -> None: ...
+
+    def decided(self, record: EntrantReport, seconds: float) -> None: ...
+
+    def ended(self, name: str) -> None: ...
+
+
 class Won(Generic[T]):
     """What a race gives: the winner, what it wrote first, and where the rest comes from."""
 
@@ -139,8 +170,7 @@ class Race(Generic[T]):
     :param grace: seconds that a resource has to close itself before it is cancelled in that too
     :param total: seconds until somebody must have won
     :param late: the error if nobody has
-    :param held_until: the moment of the loop's clock before which a name is not started
-    :param failed: told about every entrant that fails
+    :param keeper: knows who is held back, and is told what becomes of everybody
     """
 
     def __init__(
@@ -151,8 +181,7 @@ class Race(Generic[T]):
         grace: float = 1.0,
         total: float = inf,
         late: Callable[[], Exception] = TimeoutError,
-        held_until: Callable[[str], float] = lambda _: -inf,
-        failed: Callable[[str, Exception], None] = lambda _name, _error: None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.entrants = {entrant.name: entrant for entrant in entrants}
         self.report = RaceReport(policy=str(policy), entrants=[entrant.record for entrant in entrants])
@@ -160,8 +189,8 @@ class Race(Generic[T]):
         self._grace = grace
         self._total = total
         self._late = late
-        self._failure_seen = failed
-        self._schedule = Schedule(policy, self.entrants, held_until)
+        self._keeper = keeper or NoKeeper()
+        self._schedule = Schedule(policy, self.entrants, self._keeper.held_until)
         self._begun = False
         self._settling = False
         self._closing_error: Exception | None = None
@@ -242,6 +271,7 @@ class Race(Generic[T]):
         while self._schedule.due(active) <= now:
             entrant = self.entrants[self._schedule.start(now)]
             entrant.starts(now)
+            self._keeper.started(entrant.name)
             active += 1
             self._tasks.start_soon(self._run, entrant, name=f"race entrant {entrant.name}")
 
@@ -265,6 +295,7 @@ class Race(Generic[T]):
             self._fail(entrant, errors)
         finally:
             entrant.record.stamp("ended_at")
+            self._keeper.ended(entrant.name)
             self._changed.set()
 
     async def _compete(self, entrant: Entrant[T], source: Source[T]) -> None:
@@ -301,9 +332,11 @@ class Race(Generic[T]):
     def _win(self, entrant: Entrant[T], first: list[T]) -> None:
         self.winner = Won(entrant, first)
         entrant.has_won()
+        self._decided(entrant)
         for other in self.entrants.values():
             if other.running:
                 other.record.outcome = "lost"
+                self._decided(other)
                 other.drop()
         self._changed.set()
 
@@ -328,11 +361,14 @@ class Race(Generic[T]):
             entrant.record.error = error
         if entrant.running:
             entrant.record.outcome = "rejected" if isinstance(error, RejectedError) else "failed"
-            self._failure_seen(entrant.name, error)
+            self._decided(entrant)
             self._schedule.failed()
             self._changed.set()
         elif entrant.record.outcome == "won" and self._closing_error is None:
             self._closing_error = error
+
+    def _decided(self, entrant: Entrant[T]) -> None:
+        self._keeper.decided(entrant.record, self._now() - entrant.began)
 
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:
@@ -351,5 +387,6 @@ class Race(Generic[T]):
         for entrant in self.entrants.values():
             if entrant.running:
                 entrant.record.outcome = "cancelled"
+                self._decided(entrant)
                 entrant.drop()
         self.release()

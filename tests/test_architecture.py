@@ -35,7 +35,7 @@ FLOORS = (
     ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("base_provider", "providers"),
-    ("_cleaned", "_compose"),
+    ("_cleaned", "_compose", "_course"),
     ("__init__", "__main__", "cli", "simulator", "testing"),
 )
 
@@ -222,9 +222,10 @@ def vendors() -> set[str]:
 
 
 def wires() -> set[str]:
-    """The names of the dialects' modules, as they would be of classes and of labels."""
+    """The names of the dialects' modules, as they would be of classes and of labels; one over sockets is ``-ws``."""
     stems = {path.stem for path in (HOUSE / "dialects").glob("[!_]*.py")}
-    return {stem.replace("_", joint) for stem in stems for joint in ("", "-", "_")}
+    names = {stem.replace("_", joint) for stem in stems for joint in ("", "-", "_")}
+    return names | {name.replace("-socket", "-ws") for name in names}
 
 
 def texts(declaration: ast.ClassDef) -> dict[str, str]:

@@ -1,0 +1,196 @@
+"""A race of providers as it is run: with the HTTP client that it needs, entered, settled, or inside another race."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from g4ftrio._answer import Lazy
+from g4ftrio._chunks import Chunk
+from g4ftrio._race import Race, Won
+from g4ftrio._report import RaceReport
+from g4ftrio._source import Source, use_async_with
+from g4ftrio._stream import RaceStream, Stream
+from g4ftrio.base_provider import Ask, StreamContext
+from g4ftrio.base_provider._ask import Answering
+from g4ftrio.transports.http import open_http_client
+
+if TYPE_CHECKING:
+    import httpx
+
+    from g4ftrio._policies import Policy
+    from g4ftrio.base_provider import AbstractProvider
+
+__all__ = ("Course", "RaceContext", "RacedAnswer")
+
+
+class Whole(Answering, Protocol):
+    """What a race needs of the provider that it is a race of."""
+
+    policy: Policy
+    _shared: httpx.AsyncClient | None
+    _proxy: str | None
+
+    def _on_this_loop(self) -> None: ...
+
+    def _ready(self, model: str | None) -> list[tuple[AbstractProvider, str]]: ...
+
+    def _one_race(
+        self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
+    ) -> Race[Chunk]: ...
+
+
+class Course:
+    """One race with the HTTP client that its entrants need, if any does: opened and closed together."""
+
+    def __init__(self, whole: Whole, ask: Ask) -> None:
+        whole._on_this_loop()
+        ready = whole._ready(ask.model)  # raises before there is a client to close
+        self._own: httpx.AsyncClient | None = None
+        client = ask.client or whole._shared
+        if client is None and any(provider._needs_client for provider, _ in ready):
+            client = self._own = open_http_client(proxy=whole._proxy)
+        self.race = whole._one_race(ready, ask, client)
+
+    async def close(self) -> None:
+        """Close the client where it is the race's own."""
+        if self._own is not None:
+            await self._own.aclose()
+
+    def give_client_to(self, source: Any) -> None:
+        """Let a settled winner close the client."""
+        if self._own is not None:
+            source.adopt(self._own)
+
+
+class RaceContext(StreamContext):
+    """A race that was set up and is to be entered: ``async with race(...) as stream``."""
+
+    def __init__(self, whole: Whole, ask: Ask) -> None:
+        super().__init__(whole, ask)
+        self._whole = whole
+        self._course: Course | None = None
+
+    @property
+    def report(self) -> RaceReport:
+        """What became of everybody so far; it may be read while the race is on."""
+        if self._course is None:
+            return RaceReport(policy=str(self._whole.policy), entrants=[])
+        return self._course.race.report
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        raise use_async_with("race(...)")
+
+    async def __aenter__(self) -> RaceStream:
+        self._course = course = Course(self._whole, self._ask)
+        try:
+            won = await course.race.__aenter__()
+        except BaseException:
+            await course.close()
+            raise
+        return self._winning(won, course.race.release)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if self._course is None:
+            return False
+        try:
+            return await self._course.race.__aexit__(kind, error, traceback)
+        finally:
+            if self._stream is not None:
+                self._stream.note_pieces()
+            await self._course.close()
+
+    def unread(self) -> Stream:
+        """The winner's stream; the race begins at the first read, by ``settle()``."""
+        return Stream(Lazy(_Settling(self)), self._ask.record)
+
+    async def settle(self) -> RaceStream:
+        """Decide inside this one await: no scope and no task stays open behind the stream.
+
+        Close it with ``await stream.aclose()``, from any task. Losers are closed before this returns, which takes
+        at most ``grace`` seconds.
+
+        :raises TypeError: an entrant's stream belongs to the task that opens it
+        """
+        self._course = course = Course(self._whole, self._ask)
+        try:
+            won = await course.race.settle()
+        except BaseException:
+            await course.close()
+            raise
+        course.give_client_to(won.source)
+        return self._winning(won, None)
+
+    def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
+        self._stream = stream = RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
+        return stream
+
+
+class _Settling:
+    """A race that is settled when it is entered, for who opens an answer at the first read."""
+
+    def __init__(self, context: RaceContext) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> Self:
+        self._stream = await self._context.settle()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Nothing to do: see ``detach``."""
+
+    def detach(self) -> None:
+        """It is nobody's from the beginning."""
+
+    async def pull(self) -> list[Chunk]:
+        return await self._stream.pull()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close_now(self) -> None:
+        self._stream.close_now()
+
+
+class RacedAnswer:
+    """A race as one answer, for a race in which it is an entrant."""
+
+    def __init__(self, whole: Whole, ask: Ask) -> None:
+        self._course = Course(whole, ask)
+        self._ask = ask
+        self._won: Won[Chunk] | None = None
+
+    async def __aenter__(self) -> Source[Chunk]:
+        record = self._ask.record
+        record.race = self._course.race.report
+        try:
+            self._won = won = await self._course.race.__aenter__()
+        except BaseException:
+            await self._course.close()
+            raise
+        self._first = won.first
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            return await self._course.race.__aexit__(kind, error, traceback)
+        finally:
+            await self._course.close()
+
+    async def pull(self) -> list[Chunk]:
+        """Give what decided the race, then what the winner goes on to write."""
+        if self._first:
+            first, self._first = self._first, []
+            return first
+        if self._won is None:
+            return []
+        return await self._won.source.pull()
+
+    async def aclose(self) -> None:
+        """Say that no more is wanted."""
+        self._course.race.release()
