@@ -152,6 +152,8 @@ class _Sniffed:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Give the frames that this read completed, none until the framing is known."""
+        if self._framer is not None:  # who took hold of this method before
+            return self._framer.feed(data)
         self._first = (self._first + data).removeprefix(_BOM).lstrip()
         if self._is_undecided():
             return []

@@ -295,3 +295,9 @@ def test_a_web_page_is_not_read_to_its_end_for_a_title() -> None:
     assert framer.feed(b"<html>" + b" " * 2000) == []
     with pytest.raises(APIResponseValidationError, match="a web page"):
         framer.feed(b" " * 100)
+
+
+def test_a_method_that_was_taken_hold_of_goes_on_where_the_framing_was_found() -> None:
+    framer = framer_for("")
+    feed = framer.feed
+    assert [feed(b"data: 1\n\n"), feed(b"data: 2\n\nda"), framer.feed(b"ta: 3\n\n")] == [[b"1"], [b"2"], [b"3"]]
