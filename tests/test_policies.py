@@ -9,6 +9,8 @@ import pytest
 
 from g4ftrio._errors import AllFailed
 from g4ftrio._policies import Policy, Schedule, fallback, parallel, staggered
+from g4ftrio._race import NoKeeper
+from g4ftrio._report import EntrantReport
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, outcomes, race, race_of
 
@@ -25,6 +27,21 @@ async def starts(policy: Policy, entrants: dict[str, Scripted]) -> dict[str, flo
     except AllFailed:
         pass
     return {record.name: record.started_at for record in racing.report.entrants}
+
+
+class Holding(NoKeeper):
+    """Holds entrants back, and some from the first failure on."""
+
+    def __init__(self, held: dict[str, float], then: dict[str, float] | None = None) -> None:
+        self._held = held
+        self._then = then or {}
+
+    def held_until(self, name: str) -> float:
+        return self._held.get(name, -inf)
+
+    def decided(self, record: EntrantReport, seconds: float) -> None:  # noqa: ARG002  # the protocol's signature
+        if record.outcome == "failed":
+            self._held |= self._then
 
 
 def hangs(*names: str) -> dict[str, Scripted]:
@@ -101,7 +118,7 @@ async def test_one_that_is_still_closing_does_not_hold_up_the_next() -> None:
 async def test_one_that_is_held_back_is_passed_over_and_started_when_it_may() -> None:
     held = {"a": 2.0}
     lines = {"a": Line(0.5, "A"), "b": Line(FOREVER), "c": Line(FOREVER)}
-    engine = race_of(lines, held_until=lambda name: held.get(name, -inf))
+    engine = race_of(lines, keeper=Holding(held))
     async with engine as won:
         assert won.entrant.name == "a"
         engine.release()
@@ -115,8 +132,7 @@ async def test_a_failure_may_hold_back_others_from_then_on() -> None:
     engine = race_of(
         lines,
         policy=fallback(),
-        held_until=lambda name: held.get(name, -inf),
-        failed=lambda name, error: held.update(b=3.0),
+        keeper=Holding(held, {"b": 3.0}),
     )
     async with engine:
         engine.release()
