@@ -135,7 +135,7 @@ _HOMES = {
     "_timeouts": "Timeout",
     "transports.http": "open_http_client",
 }
-_PACKAGES = ("base_provider", "providers", "simulator", "testing", "typing")
+_PACKAGES = ("base_provider", "bench", "providers", "simulator", "testing", "typing")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple

@@ -36,7 +36,7 @@ FLOORS = (
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("base_provider", "providers"),
     ("_cleaned", "_compose", "_course"),
-    ("__init__", "__main__", "cli", "simulator", "testing"),
+    ("__init__", "__main__", "bench", "cli", "simulator", "testing"),
 )
 
 NO_CHATS = ("_handoff", "_iterators", "_policies", "_race", "_source")  # the race over any async iterators...

@@ -39,7 +39,7 @@ class Holding(NoKeeper):
     def held_until(self, name: str) -> float:
         return self._held.get(name, -inf)
 
-    def decided(self, record: EntrantReport, seconds: float) -> None:  # noqa: ARG002  # the protocol's signature
+    def decided(self, record: EntrantReport, seconds: float) -> None:  # the protocol's signature
         if record.outcome == "failed":
             self._held |= self._then
 

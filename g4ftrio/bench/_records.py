@@ -1,0 +1,91 @@
+"""What a benchmark writes down: the raw truth, a record for each request. Everything else is computed from these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+__all__ = ("EntrantRecord", "RequestRecord", "Run", "Setup")
+
+
+class EntrantRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one entrant of a race. Times are seconds from the run's start, None is never."""
+
+    name: str
+    outcome: str
+    started_at: float | None = None
+    first_chunk_at: float | None = None
+    clean_at: float | None = None
+    ended_at: float | None = None
+    output_tokens: int | None = None
+    usage_known: str = "unknown"
+
+
+class RequestRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request. Times are seconds from the run's start by the loop's clock, None is never.
+
+    :ivar number: counts the requests of the run from 0
+    :ivar target: the provider or race that was asked
+    :ivar phase: whether it counts, or was left out as warm-up or cool-down
+    :ivar scheduled_at: when it should have been sent; open-loop latencies are counted from here
+    :ivar sent_at: when it was
+    :ivar first_token_at: the first piece of model output: text, reasoning, tool arguments, sound
+    :ivar first_content_at: the first clean piece of the answer
+    :ivar gaps: seconds between one piece of output and the next
+    :ivar tokens_from: whether ``output_tokens`` are the service's own count or the pieces that came
+    :ivar error: what went wrong by its class's name, empty where nothing did; ``message`` is what it said
+    :ivar cancelled: whether this run broke it off on purpose
+    :ivar winner: which entrant of a race gave the answer
+    """
+
+    number: int
+    target: str
+    phase: Literal["warmup", "measured", "cooldown"] = "measured"
+    prompt: int = 0
+    scheduled_at: float
+    sent_at: float
+    connected_at: float | None = None
+    first_byte_at: float | None = None
+    first_token_at: float | None = None
+    first_content_at: float | None = None
+    ended_at: float
+    gaps: tuple[float, ...] = ()
+    pieces: int = 0
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    tokens_from: Literal["usage", "pieces"] = "pieces"
+    finish_reason: str | None = None
+    error: str = ""
+    message: str = ""
+    cancelled: bool = False
+    winner: str = ""
+    entrants: tuple[EntrantRecord, ...] = ()
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """What was asked, of whom, how, and on what: the first line of a file of records.
+
+    :ivar targets: names in the order in which they were given
+    :ivar races: the entrants' names of those targets that are races
+    :ivar load: in words, ``8 users`` or ``poisson 5/s`` say
+    :ivar started: the wall clock's time in ISO 8601
+    """
+
+    version: str
+    targets: tuple[str, ...]
+    races: dict[str, tuple[str, ...]] = {}
+    load: str
+    seed: int
+    started: str
+    machine: str
+    backend: str
+    options: dict[str, Any] = {}
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    """A whole run, or as much of it as there was time for."""
+
+    setup: Setup
+    records: tuple[RequestRecord, ...]
+    interrupted: bool = False
