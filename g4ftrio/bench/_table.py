@@ -1,0 +1,185 @@
+"""What a run came to, as tables of words: a terminal and a page both set them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from g4ftrio._cleaning import printable
+from g4ftrio._errors import excerpt
+from g4ftrio.bench._records import RequestRecord, Run
+from g4ftrio.bench._units import counted, figures, milliseconds, percent
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from g4ftrio.bench._summary import Statistics, Summary
+
+__all__ = ("MEASURES", "Grid", "as_rich", "as_text", "tables", "verdicts")
+
+# What the measures are called, in the order in which they happen.
+MEASURES = {
+    "queue": "late start",
+    "connect": "connect",
+    "first_byte": "first byte",
+    "first_token": "first token",
+    "first_content": "first content",
+    "inter_token": "between tokens",
+    "per_output_token": "per output token",
+    "end_to_end": "end to end",
+    "scheduled": "end to end as scheduled",
+}
+_MAIN = ("first_token", "inter_token", "end_to_end")
+_COLUMNS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "mean": "mean", "sd": "sd"}
+_TOO_FEW = "– too few samples: a percentile is given where one of them at least is expected to lie beyond it"
+_TOKENS_FROM = {"usage": "the service's", "pieces": "pieces", "mixed": "both"}
+_GAP = "  "
+
+
+class Grid(Struct, frozen=True, kw_only=True):
+    """A table.
+
+    :ivar words: which columns are words; the others are numbers, and stand at the right
+    :ivar notes: what must be known to read it
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: tuple[int, ...] = (0,)
+    notes: tuple[str, ...] = ()
+
+
+def tables(run: Run, summary: Summary, *, measures: Iterable[str] = _MAIN) -> list[Grid]:
+    """Give all that there is to tell, what matters most first; what is empty is left out."""
+    told = (
+        requests(run, summary),
+        latencies(summary, measures),
+        comparisons(summary),
+        wins(summary),
+        races(summary),
+        policies(summary),
+        errors(run.records),
+    )
+    return [grid for grid in told if grid.rows]
+
+
+def requests(run: Run, summary: Summary) -> Grid:
+    """Tell how many were asked, how many failed, and how much came in which time."""
+    has_goals = any(target.goodput is not None for target in summary.targets.values())
+    heads = ("target", "requests", "errors", "tokens/s", "requests/s", *(("in goal",) * has_goals), "tokens counted by")
+    rows = tuple(
+        (
+            name,
+            f"{target.requests:,}",
+            percent(target.error_share) if target.errors else "0",
+            figures(target.tokens_per_second),
+            figures(target.requests_per_second),
+            *((percent(target.goodput),) * has_goals),
+            _TOKENS_FROM.get(target.tokens_from, target.tokens_from),
+        )
+        for name, target in summary.targets.items()
+    )
+    left_out = Counter(record.phase for record in run.records if record.phase != "measured")
+    notes = [f"left out: {counted(count, 'request')} of {phase}" for phase, count in left_out.items()]
+    if any(target.tokens_from != "usage" for target in summary.targets.values()):
+        notes.append("where a service does not count its tokens, the pieces that came stand for them")
+    return Grid(title="Requests", heads=heads, rows=rows, words=(0, len(heads) - 1), notes=tuple(notes))
+
+
+def latencies(summary: Summary, measures: Iterable[str] = MEASURES) -> Grid:
+    """Tell each measure's percentiles, and how many samples stand behind them."""
+    rows = tuple(
+        (
+            name,
+            MEASURES[measure],
+            *(milliseconds(getattr(statistics, column)) for column in _COLUMNS.values()),
+            f"{statistics.count:,}",
+        )
+        for measure in measures
+        for name, target in summary.targets.items()
+        if (statistics := target.measures.get(measure)) and statistics.count
+    )
+    return Grid(
+        title="Latencies in milliseconds",
+        heads=("target", "measure", *_COLUMNS, "samples"),
+        rows=rows,
+        words=(0, 1),
+        notes=(_TOO_FEW,) if any("–" in row for row in rows) else (),
+    )
+
+
+def verdicts(summary: Summary) -> list[str]:
+    """Say of each comparison what it shows, or that it shows nothing."""
+    return [_verdict(each) for each in summary.comparisons if each.measure in _MAIN]
+
+
+def comparisons(summary: Summary) -> Grid:
+    """Tell how much later each target is than the first, and how sure that is."""
+    rows = tuple(
+        (each.target, MEASURES.get(each.measure, each.measure), milliseconds(each.difference), f"{milliseconds(each.low)} to {milliseconds(each.high)}")
+        for each in summary.comparisons
+    )
+    return Grid(title="Against the first target, medians in milliseconds", heads=("target", "measure", "difference", "95 % confidence"), rows=rows, words=(0, 1))
+
+
+def _verdict(each):
+    return f"{each.target} {milliseconds(each.difference)}"
+
+
+def wins(summary): return Grid(title="", heads=(), rows=())
+races = policies = wins
+
+
+def errors(records: Iterable[RequestRecord]) -> Grid:
+    """Tell what went wrong how often, with the words of the first time."""
+    failed = [record for record in records if record.error and record.phase == "measured"]
+    count = Counter((record.target, record.error) for record in failed)
+    said = {(record.target, record.error): record.message for record in reversed(failed)}
+    rows = tuple((*kind, f"{times:,}", excerpt(said[kind], 160)) for kind, times in count.most_common())
+    return Grid(title="Errors", heads=("target", "error", "times", "the first one said"), rows=rows, words=(0, 1, 3))
+
+
+def as_text(grids: Iterable[Grid]) -> str:
+    """Set tables with spaces only."""
+    return "\n".join(_plain(grid) for grid in grids)
+
+
+def as_rich(grids: Iterable[Grid]) -> Group:
+    """Set tables for a terminal; needs rich."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn: list[Table | Text] = []
+    for grid in grids:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for index, head in enumerate(grid.heads):
+            is_words = index in grid.words
+            table.add_column(head, justify="left" if is_words else "right", overflow="fold", no_wrap=not is_words)
+        for row in _shown(grid):
+            table.add_row(*map(Text, row))
+        notes = (Text(printable(note), "dim") for note in grid.notes)
+        drawn += [Text(grid.title, "bold"), table, *notes, Text()]
+    return Group(*drawn[:-1])
+
+
+def _plain(grid: Grid) -> str:
+    cells = [grid.heads, *_shown(grid)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if index in grid.words else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "".join(f"{line}\n" for line in (grid.title, *lines, *map(printable, grid.notes)))
+
+
+def _shown(grid: Grid) -> list[tuple[str, ...]]:
+    """Give the rows as a terminal may see them."""
+    return [tuple(printable(" ".join(cell.split())) for cell in row) for row in grid.rows]
