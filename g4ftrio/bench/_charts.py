@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import isqrt
 
 from msgspec import Struct
 
 from g4ftrio.bench._markup import Markup, tag
 from g4ftrio.bench._svg import Canvas, Scale, area, bar, dot, linear, rule, spread, step, text
-from g4ftrio.bench._units import duration, figures, percent
+from g4ftrio.bench._units import duration, percent
 
 __all__ = ("Bar", "Level", "Series", "Span", "bars", "curves", "levels", "rates", "ridges", "timeline")
 
@@ -181,13 +182,15 @@ def _seconds(at: float) -> str:
 
 
 def _dots(series: Series, scale: Scale, base: float) -> Iterator[Markup]:
-    return (dot(scale(value), base - 12, 4.5, tag("title", duration(value)), class_="middle") for value in series.values)
+    return (
+        dot(scale(value), base - 12, 4.5, tag("title", duration(value)), class_="middle") for value in series.values
+    )
 
 
 def _hill(series: Series, scale: Scale, base: float) -> tuple[Markup, Markup]:
     edges = scale.parts(min(max(3 * isqrt(len(series.values)), 24), int((scale.end - scale.start) / 5)))
     below = [0, *(bisect_left(series.values, edge) for edge in edges[1:-1]), len(series.values)]
-    counts = [high - low for low, high in zip(below, below[1:], strict=False)]
+    counts = [high - low for low, high in pairwise(below)]
     points = [
         (scale(edge), base - 31 * count / max(counts)) for edge, count in zip(edges, [*counts, counts[-1]], strict=True)
     ]

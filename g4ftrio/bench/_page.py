@@ -15,7 +15,7 @@ from g4ftrio.bench._markup import Markup, join, tag
 from g4ftrio.bench._plots import Plot, looks, plots
 from g4ftrio.bench._records import Run, Setup
 from g4ftrio.bench._svg import style
-from g4ftrio.bench._table import MEASURES, Grid, tables, verdicts
+from g4ftrio.bench._table import MEASURES, Grid, tables, verdicts, warnings
 from g4ftrio.bench._units import counted
 
 if TYPE_CHECKING:
@@ -56,19 +56,9 @@ def _header(run: Run, summary: Summary) -> Markup:
         "header",
         tag("h1", "Benchmark"),
         tag("p", " · ".join(facts), class_="facts"),
-        *(tag("p", warning, class_="warning", role="note") for warning in _warnings(run)),
+        *(tag("p", warning, class_="warning", role="note") for warning in warnings(run, summary)),
         tag("ul", *(tag("li", verdict) for verdict in verdicts(summary)), class_="verdicts"),
     )
-
-
-def _warnings(run: Run) -> Iterator[str]:
-    if run.interrupted:
-        yield "The run was interrupted: this is what was measured until then."
-    measured = [record for record in run.records if record.phase == "measured"]
-    if not measured:
-        yield "No request was measured."
-    elif all(record.error for record in measured):
-        yield "Every request failed."
 
 
 def _targets(run: Run) -> Markup:
@@ -76,7 +66,7 @@ def _targets(run: Run) -> Markup:
     boxes = (
         tag(
             "label",
-            tag("input", type="checkbox", checked="", id=_box(look)),
+            tag("input", type="checkbox", checked="", id=f"show-{look.partition(' ')[2]}"),
             tag("span", class_=f"swatch {look.partition(' ')[0]}"),
             name,
         )
@@ -86,14 +76,9 @@ def _targets(run: Run) -> Markup:
 
 
 def _toggles(run: Run) -> Markup:
-    rules = (
-        f"body:has(#{_box(look)}:not(:checked)) .{look.partition(' ')[2]}{{display:none}}" for look in looks(run).values()
-    )
+    targets = (look.partition(" ")[2] for look in looks(run).values())
+    rules = (f"body:has(#show-{target}:not(:checked)) .{target}{{display:none}}" for target in targets)
     return Markup("".join(rules))
-
-
-def _box(look: str) -> str:
-    return f"show-{look.partition(' ')[2]}"
 
 
 def _main(run: Run, summary: Summary) -> Iterator[Markup]:

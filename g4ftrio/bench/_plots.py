@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -124,7 +124,9 @@ def _curves(run: Run, summary: Summary) -> Plot | None:
 
 def _gaps(run: Run, summary: Summary) -> Plot | None:
     series = _series(run, summary, "inter_token")
-    note = "The time from one piece of an answer to the next. What lies far to the right is a pause that readers notice."
+    note = (
+        "The time from one piece of an answer to the next. What lies far to the right are pauses that readers notice."
+    )
     return Plot("Between tokens", note, partial(ridges, series, "time between two pieces")) if series else None
 
 

@@ -14,7 +14,20 @@ from msgspec import Struct
 
 from g4ftrio.bench._markup import Markup, tag
 
-__all__ = ("COLOURS", "Canvas", "Scale", "area", "bar", "dot", "fitting", "linear", "rule", "spread", "step", "style", "text")
+__all__ = (
+    "COLOURS",
+    "Canvas",
+    "Scale",
+    "area",
+    "bar",
+    "dot",
+    "linear",
+    "rule",
+    "spread",
+    "step",
+    "style",
+    "text",
+)
 
 # The colours of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can tell apart, without the
 # yellow, which nobody sees on white; light, and as bright as a dark ground wants them.
@@ -60,31 +73,16 @@ def linear(low: float, high: float, start: float, end: float, *, ticks: int = 5)
     return Scale(floor(low / step + 1e-9) * step, ceil(high / step - 1e-9) * step, start, end)
 
 
-def logarithmic(low: float, high: float, start: float, end: float) -> Scale:
-    """Give a logarithmic scale with a little room at both sides.
-
-    :param low: more than 0
-    """
-    room = max((high / low) ** 0.02, 1.05)
-    return Scale(low / room, high * room, start, end, is_log=True)
-
-
 def spread(values: Iterable[float], start: float, end: float, *, ticks: int = 5) -> Scale:
-    """Choose a scale for values of which none is negative: logarithmic where the largest is more than ten times the rest.
+    """Choose a scale for values of which none is negative: logarithmic where most are far below the largest.
 
     :param values: in any order, at least one
     """
     ordered = sorted(values)
     positive = [value for value in ordered if value > 0]
     if positive and ordered[-1] > 10 * positive[len(positive) // 20]:
-        return logarithmic(max(positive[0], ordered[-1] / 1e5), ordered[-1], start, end)
+        return _logarithmic(max(positive[0], ordered[-1] / 1e5), ordered[-1], start, end)
     return linear(ordered[0], ordered[-1], start, end, ticks=ticks)
-
-
-def fitting(words: str, width: float) -> str:
-    """Cut words so that they take no more than so many pixels."""
-    most = max(1, int(width / _LETTER))
-    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 class Canvas:
@@ -142,16 +140,16 @@ class Canvas:
 
 def style() -> Markup:
     """Give the sheet of styles for plots, in light and dark."""
-    light = _colours(_LIGHT) + "text{fill:#1f2933}.tick,.title,.note{fill:#5f6b7a}.grid{stroke:#e3e7ec}.mark{stroke:#1f2933}"
-    dark = _colours(_DARK) + "text{fill:#e6e9ee}.tick,.title,.note{fill:#9aa4b2}.grid{stroke:#2b323c}.mark{stroke:#e6e9ee}"
-    return Markup(f"{_SHAPES}{light}.ground{{fill:#fff}}@media(prefers-color-scheme:dark){{{dark}.ground{{fill:#14181e}}}}")
+    light = _coloured(_LIGHT, text="#1f2933", soft="#5f6b7a", grid="#e3e7ec", ground="#fff")
+    dark = _coloured(_DARK, text="#e6e9ee", soft="#9aa4b2", grid="#2b323c", ground="#14181e")
+    return Markup(f"{_SHAPES}{light}@media(prefers-color-scheme:dark){{{dark}}}")
 
 
 def text(
     x: float, y: float, words: str, *, class_: str = "label", anchor: str | None = None, room: float | None = None
 ) -> Markup:
     """Write, if need be cut to so much room; a pointer that rests there then shows all."""
-    shown = words if room is None else fitting(words, room)
+    shown = words if room is None else _fitting(words, room)
     whole = () if shown == words else (tag("title", words),)
     return tag("text", *whole, shown, x=x, y=y, class_=class_, text_anchor=anchor)
 
@@ -180,6 +178,21 @@ def dot(x: float, y: float, radius: float, *inner: str, class_: str = "dot") -> 
 def rule(x1: float, y1: float, x2: float, y2: float, *inner: str, class_: str = "mark") -> Markup:
     """Draw a straight line."""
     return tag("line", *inner, x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def _logarithmic(low: float, high: float, start: float, end: float) -> Scale:
+    """Give a logarithmic scale with a little room at both sides.
+
+    :param low: more than 0
+    """
+    room = max((high / low) ** 0.02, 1.05)
+    return Scale(low / room, high * room, start, end, is_log=True)
+
+
+def _fitting(words: str, width: float) -> str:
+    """Cut words so that they take no more than so many pixels."""
+    most = max(1, int(width / _LETTER))
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def _corners(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -220,15 +233,19 @@ def _decades(low: float, high: float, most: int) -> list[float]:
     return ticks[:: ceil(len(ticks) / most)]
 
 
-def _colours(colours: Iterable[str]) -> str:
-    return "".join(f".s{slot}{{color:{colour}}}" for slot, colour in enumerate(colours))
+def _coloured(colours: Iterable[str], *, text: str, soft: str, grid: str, ground: str) -> str:
+    slots = "".join(f".s{slot}{{color:{colour}}}" for slot, colour in enumerate(colours))
+    return (
+        f"{slots}text{{fill:{text}}}.tick,.title,.note{{fill:{soft}}}"
+        f".grid{{stroke:{grid}}}.mark{{stroke:{text}}}.ground{{fill:{ground}}}"
+    )
 
 
 _SHAPES = (
     "svg{font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}"
-    ".line,.grid,.mark,.range{fill:none}.line{stroke:currentColor;stroke-width:2;stroke-linejoin:round}"
+    ".line,.grid,.mark{fill:none}.line{stroke:currentColor;stroke-width:2;stroke-linejoin:round}"
     ".area{fill:currentColor;fill-opacity:.3}.bar,.dot{fill:currentColor}.pale{fill:currentColor;fill-opacity:.32}"
     ".middle{fill:currentColor;fill-opacity:.62}.wait{fill:currentColor;fill-opacity:.14}"
-    ".label{font-weight:600}.tick,.title,.note{font-variant-numeric:tabular-nums}.mark,.range{stroke-width:1.5}"
-    ".range{stroke:currentColor}.grid{stroke-width:1}.error{fill:#d6293a}.wrong{color:#d6293a}.heading{font-size:18px}"
+    ".label{font-weight:600}.tick,.title,.note{font-variant-numeric:tabular-nums}.mark{stroke-width:1.5}"
+    ".grid{stroke-width:1}.error{fill:#d6293a}.wrong{color:#d6293a}.heading{font-size:18px}"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -11,18 +11,18 @@ from msgspec import Struct
 from g4ftrio._cleaning import printable
 from g4ftrio._errors import excerpt
 from g4ftrio.bench._records import RequestRecord, Run
-from g4ftrio.bench._units import counted, figures, milliseconds, percent
+from g4ftrio.bench._units import counted, duration, figures, milliseconds, percent
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from g4ftrio.bench._summary import Statistics, Summary
+    from g4ftrio.bench._summary import Comparison, Summary, TargetSummary
 
-__all__ = ("MEASURES", "Grid", "as_rich", "as_text", "tables", "verdicts")
+__all__ = ("MEASURES", "Grid", "as_rich", "as_text", "tables", "verdicts", "warnings")
 
 # What the measures are called, in the order in which they happen.
 MEASURES = {
-    "queue": "late start",
+    "queue": "sent late",
     "connect": "connect",
     "first_byte": "first byte",
     "first_token": "first token",
@@ -30,13 +30,14 @@ MEASURES = {
     "inter_token": "between tokens",
     "per_output_token": "per output token",
     "end_to_end": "end to end",
-    "scheduled": "end to end as scheduled",
+    "scheduled_first": "first token since schedule",
+    "scheduled": "end to end since schedule",
 }
 _MAIN = ("first_token", "inter_token", "end_to_end")
 _COLUMNS = {"p50": "p50", "p90": "p90", "p99": "p99", "p99.9": "p999", "mean": "mean", "sd": "sd"}
-_TOO_FEW = "– too few samples: a percentile is given where one of them at least is expected to lie beyond it"
+_TOO_FEW = "- too few samples: a percentile is given where one of them at least is expected to lie beyond it"
 _TOKENS_FROM = {"usage": "the service's", "pieces": "pieces", "mixed": "both"}
-_GAP = "  "
+_VERDICTS = {"first_token": "gives its first token", "end_to_end": "is done"}
 
 
 class Grid(Struct, frozen=True, kw_only=True):
@@ -55,13 +56,12 @@ class Grid(Struct, frozen=True, kw_only=True):
 
 def tables(run: Run, summary: Summary, *, measures: Iterable[str] = _MAIN) -> list[Grid]:
     """Give all that there is to tell, what matters most first; what is empty is left out."""
+    shown = tuple(measures)
     told = (
         requests(run, summary),
-        latencies(summary, measures),
-        comparisons(summary),
-        wins(summary),
+        latencies(summary, shown),
+        comparisons(summary, shown),
         races(summary),
-        policies(summary),
         errors(run.records),
     )
     return [grid for grid in told if grid.rows]
@@ -69,25 +69,30 @@ def tables(run: Run, summary: Summary, *, measures: Iterable[str] = _MAIN) -> li
 
 def requests(run: Run, summary: Summary) -> Grid:
     """Tell how many were asked, how many failed, and how much came in which time."""
-    has_goals = any(target.goodput is not None for target in summary.targets.values())
-    heads = ("target", "requests", "errors", "tokens/s", "requests/s", *(("in goal",) * has_goals), "tokens counted by")
+    has_goals = any(target.good_share is not None for target in summary.targets.values())
+    heads = (
+        "target",
+        "requests",
+        "errors",
+        "tokens/s",
+        "requests/s",
+        *(("met the goals",) * has_goals),
+        "tokens counted by",
+    )
     rows = tuple(
         (
             name,
             f"{target.requests:,}",
-            percent(target.error_share) if target.errors else "0",
+            _failures(target),
             figures(target.tokens_per_second),
             figures(target.requests_per_second),
-            *((percent(target.goodput),) * has_goals),
+            *((percent(target.good_share),) * has_goals),
             _TOKENS_FROM.get(target.tokens_from, target.tokens_from),
         )
         for name, target in summary.targets.items()
     )
-    left_out = Counter(record.phase for record in run.records if record.phase != "measured")
-    notes = [f"left out: {counted(count, 'request')} of {phase}" for phase, count in left_out.items()]
-    if any(target.tokens_from != "usage" for target in summary.targets.values()):
-        notes.append("where a service does not count its tokens, the pieces that came stand for them")
-    return Grid(title="Requests", heads=heads, rows=rows, words=(0, len(heads) - 1), notes=tuple(notes))
+    notes = tuple(_request_notes(run, summary))
+    return Grid(title="Requests", heads=heads, rows=rows, words=(0, len(heads) - 1), notes=notes)
 
 
 def latencies(summary: Summary, measures: Iterable[str] = MEASURES) -> Grid:
@@ -108,30 +113,74 @@ def latencies(summary: Summary, measures: Iterable[str] = MEASURES) -> Grid:
         heads=("target", "measure", *_COLUMNS, "samples"),
         rows=rows,
         words=(0, 1),
-        notes=(_TOO_FEW,) if any("–" in row for row in rows) else (),
+        notes=(_TOO_FEW,) if any("-" in row for row in rows) else (),
     )
+
+
+def warnings(run: Run, summary: Summary) -> list[str]:
+    """Say why the run may not say what it seems to."""
+    said = list(summary.warnings)
+    if run.interrupted:
+        said.insert(0, "the run was interrupted: this is what was measured until then.")
+    measured = [record for record in run.records if record.phase == "measured"]
+    if not measured:
+        said.append("no request was measured.")
+    elif all(record.error for record in measured):
+        said.append("every request failed.")
+    return said
 
 
 def verdicts(summary: Summary) -> list[str]:
-    """Say of each comparison what it shows, or that it shows nothing."""
-    return [_verdict(each) for each in summary.comparisons if each.measure in _MAIN]
+    """Say in a sentence what each comparison shows, or that it shows nothing."""
+    return [_verdict(each, _VERDICTS[each.measure]) for each in summary.comparisons if each.measure in _VERDICTS]
 
 
-def comparisons(summary: Summary) -> Grid:
+def comparisons(summary: Summary, measures: Iterable[str] = MEASURES) -> Grid:
     """Tell how much later each target is than the first, and how sure that is."""
+    chosen = set(measures)
     rows = tuple(
-        (each.target, MEASURES.get(each.measure, each.measure), milliseconds(each.difference), f"{milliseconds(each.low)} to {milliseconds(each.high)}")
+        (
+            each.target,
+            MEASURES[each.measure],
+            _signed(each.difference),
+            f"{_signed(each.interval.low)} to {_signed(each.interval.high)}",
+            _direction(each) or "not shown",
+        )
         for each in summary.comparisons
+        if each.measure in chosen
     )
-    return Grid(title="Against the first target, medians in milliseconds", heads=("target", "measure", "difference", "95 % confidence"), rows=rows, words=(0, 1))
+    base = next((each.base for each in summary.comparisons), "")
+    return Grid(
+        title=f"Against {base}: medians, in milliseconds",
+        heads=("target", "measure", "difference", "95 % confidence", "so it is"),
+        rows=rows,
+        words=(0, 1, 4),
+    )
 
 
-def _verdict(each):
-    return f"{each.target} {milliseconds(each.difference)}"
-
-
-def wins(summary): return Grid(title="", heads=(), rows=())
-races = policies = wins
+def races(summary: Summary) -> Grid:
+    """Tell who won, and what the others cost."""
+    raced = {name: target.race for name, target in summary.targets.items() if target.race is not None}
+    rows = tuple(
+        (
+            name,
+            ", ".join(f"{entrant} {percent(share)}" for entrant, share in race.win_share.items()) or "nobody",
+            f"{race.races:,}",
+            figures(race.extra_calls),
+            f"{'' if not race.wasted_unknown else 'at least '}{race.wasted_tokens:,}",
+            milliseconds(race.regret.mean),
+            milliseconds(race.closing.p50),
+            milliseconds(race.closing.max),
+        )
+        for name, race in raced.items()
+    )
+    return Grid(
+        title="Races",
+        heads=("race", "won by", "races", "extra calls", "wasted tokens", "regret ms", "closing p50 ms", "max"),
+        rows=rows,
+        words=(0, 1),
+        notes=("regret: how much sooner the winner's answer had come, had it been started first",) * bool(rows),
+    )
 
 
 def errors(records: Iterable[RequestRecord]) -> Grid:
@@ -183,3 +232,42 @@ def _plain(grid: Grid) -> str:
 def _shown(grid: Grid) -> list[tuple[str, ...]]:
     """Give the rows as a terminal may see them."""
     return [tuple(printable(" ".join(cell.split())) for cell in row) for row in grid.rows]
+
+
+def _failures(target: TargetSummary) -> str:
+    count = sum(target.errors.values())
+    return f"{count:,} ({percent(target.error_share)})" if count else "0"
+
+
+def _request_notes(run: Run, summary: Summary) -> Iterator[str]:
+    left_out = Counter(record.phase for record in run.records if record.phase != "measured")
+    yield from (f"left out: {counted(count, 'request')} of {phase}" for phase, count in left_out.items())
+    if cancelled := sum(target.cancelled for target in summary.targets.values()):
+        yield f"{counted(cancelled, 'request')} broken off on purpose: neither an answer nor an error"
+    if any(target.tokens_from != "usage" for target in summary.targets.values()):
+        yield "pieces: where a service does not count its tokens, each piece that came is taken for one"
+    if summary.cpu_per_request is not None and summary.cpu_per_piece is not None:
+        spent, each = duration(summary.cpu_per_request), duration(summary.cpu_per_piece)
+        yield f"this client worked {spent} for each request, {each} for each piece"
+
+
+def _verdict(each: Comparison, does: str) -> str:
+    low, high = sorted((abs(each.interval.low), abs(each.interval.high)))
+    direction = _direction(each)
+    if not direction:
+        return f"{each.target} {does} neither sooner nor later than {each.base}, as far as these samples show."
+    return (
+        f"{each.target} {does} {duration(abs(each.difference))} {direction} than {each.base}"
+        f" (median; 95 % confidence: {duration(low)} to {duration(high)})."
+    )
+
+
+def _direction(each: Comparison) -> str:
+    """Say whether it is sooner or later; nothing where that is not sure."""
+    if each.interval.low <= 0 <= each.interval.high:
+        return ""
+    return "later" if each.difference > 0 else "sooner"
+
+
+def _signed(seconds: float) -> str:
+    return f"{'+' if seconds > 0 else ''}{milliseconds(seconds)}"

@@ -7,7 +7,7 @@ from math import floor, log10
 __all__ = ("counted", "duration", "figures", "milliseconds", "percent")
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
-_NONE = "–"
+_NONE = "-"
 
 
 def figures(value: float | None, count: int = 3) -> str:
