@@ -9,9 +9,11 @@ and ``_run`` ask, ``_file`` keeps it.
 from __future__ import annotations
 
 from g4ftrio.bench._file import Writer, read
+from g4ftrio.bench._knees import Knee, Step, knees
 from g4ftrio.bench._load import Bursts, Constant, Load, Poisson, Ramp, Sweep, Trace, Users
 from g4ftrio.bench._measures import MEASURES, Goals
 from g4ftrio.bench._options import Options
+from g4ftrio.bench._policies import PolicyEstimate, Verified, policies, verify_policies
 from g4ftrio.bench._prompts import Prompt, Prompts, made_up, prompts
 from g4ftrio.bench._races import RaceSummary
 from g4ftrio.bench._records import Ending, EntrantRecord, RequestRecord, Run, Setup
@@ -29,9 +31,11 @@ __all__ = (
     "EntrantRecord",
     "Goals",
     "Interval",
+    "Knee",
     "Load",
     "Options",
     "Poisson",
+    "PolicyEstimate",
     "Prompt",
     "Prompts",
     "RaceSummary",
@@ -41,6 +45,7 @@ __all__ = (
     "Sample",
     "Setup",
     "Statistics",
+    "Step",
     "Stop",
     "Summary",
     "Sweep",
@@ -48,8 +53,11 @@ __all__ = (
     "TargetSummary",
     "Trace",
     "Users",
+    "Verified",
     "Writer",
+    "knees",
     "made_up",
+    "policies",
     "prompts",
     "read",
     "read_trace",
@@ -57,4 +65,5 @@ __all__ = (
     "run",
     "summarize",
     "summary_rows",
+    "verify_policies",
 )

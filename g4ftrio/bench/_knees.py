@@ -62,7 +62,7 @@ def knees(run: Run, *, goals: Goals | None = None) -> dict[str, Knee]:
     found: dict[str, list[list[RequestRecord]]] = {name: [[] for _ in load.rates] for name in run.setup.targets}
     for record in run.records:
         if record.phase == "measured" and not record.cancelled:
-            found[record.target][load.step(record.scheduled_at)].append(record)
+            found[record.target][load.step(record.round)].append(record)
     return {name: _knee(load, steps, goals or Goals()) for name, steps in found.items()}
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from heapq import merge
-from itertools import accumulate, count, islice, repeat, takewhile
-from math import inf, isfinite, sqrt
+from itertools import accumulate, count, islice, repeat
+from math import ceil, inf, isfinite, sqrt
 from random import Random
 from typing import Any, NamedTuple, TypeAlias
 
@@ -149,7 +149,7 @@ class Ramp(_Load, frozen=True):
         # The n-th is sent when the rate adds up to n: start * t + (stop - start) / (2 * seconds) * t**2 == n.
         total = (self.start + self.stop) / 2 * self.seconds
         slope = 2 * (self.stop - self.start) / self.seconds
-        for number in takewhile(lambda number: number < total, count()):
+        for number in range(ceil(total - 1e-9)):
             yield 2 * number / (self.start + sqrt(max(self.start**2 + slope * number, 0.0))) if number else 0.0
 
     @property
@@ -187,13 +187,14 @@ class Sweep(_Load, frozen=True):
 
     def times(self, _: Random) -> Iterator[float]:
         """The times of one target's requests, in seconds from the run's start."""
-        for number, rate in enumerate(self.rates):
-            begin = number * (self.seconds + self.pause)
-            yield from (begin + place / rate for place in takewhile(lambda n: n / rate < self.seconds, count()))  # noqa: B023  # used up before ``rate`` changes
+        for step, rate in enumerate(self.rates):
+            begin = step * (self.seconds + self.pause)
+            yield from (begin + place / rate for place in range(_before(self.seconds, rate)))
 
-    def step(self, at: float) -> int:
-        """Which step a request belongs to that was scheduled then."""
-        return min(int(at / (self.seconds + self.pause)), len(self.rates) - 1)
+    def step(self, number: int) -> int:
+        """Which step that request of a target belongs to."""
+        ends = accumulate(_before(self.seconds, rate) for rate in self.rates)
+        return next(step for step, end in enumerate(ends) if number < end)
 
     def __str__(self) -> str:
         return f"sweep {', '.join(f'{rate:g}' for rate in self.rates)}/s, {self.seconds:g} s each"
@@ -264,6 +265,11 @@ def plain_load(load: Load) -> dict[str, Any]:
         return {"type": "trace", "requests": len(load.moments), "seconds": load.moments[-1]}
     plain: dict[str, Any] = to_builtins(load)
     return plain
+
+
+def _before(seconds: float, rate: float) -> int:
+    """How many requests at a constant rate there are before the end of so many seconds."""
+    return ceil(seconds * rate - 1e-9)  # of 10 seconds at 0.3 there are 3, whatever the last digit says
 
 
 def _check_above_0(**values: float) -> None:
