@@ -8,7 +8,7 @@ is hidden.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from g4ftrio.bench._markup import Markup, join, tag
@@ -27,8 +27,11 @@ _HALF, _WHOLE, _PHONE = 560.0, 1160.0, 330.0  # pixels that there are for a plot
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(run: Run, summary: Summary) -> str:
-    """Write the page."""
+def page(run: Run, summary: Summary, more: Sequence[Grid] = ()) -> str:
+    """Write the page.
+
+    :param more: tables that are shown as well
+    """
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -38,7 +41,7 @@ def page(run: Run, summary: Summary) -> str:
         tag("title", f"Benchmark of {', '.join(run.setup.targets)}"),
         tag("style", Markup(_SHEET), style(), _toggles(run)),
     )
-    body = tag("body", _header(run, summary), _targets(run), tag("main", *_main(run, summary)))
+    body = tag("body", _header(run, summary), _targets(run), tag("main", *_main(run, summary, more)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -81,7 +84,7 @@ def _toggles(run: Run) -> Markup:
     return Markup("".join(rules))
 
 
-def _main(run: Run, summary: Summary) -> Iterator[Markup]:
+def _main(run: Run, summary: Summary, more: Sequence[Grid]) -> Iterator[Markup]:
     first, *others = tables(run, summary, measures=MEASURES)
     yield tag("section", _table(first), class_="card wide")
     drawn = plots(run, summary)
@@ -89,7 +92,7 @@ def _main(run: Run, summary: Summary) -> Iterator[Markup]:
     alone = halves[-1] if len(halves) % 2 else None
     for plot in drawn:
         yield _figure(plot, is_wide=plot.is_wide or plot is alone)
-    for grid in others:
+    for grid in (*more, *others):
         yield tag("section", _table(grid), class_="card wide")
     yield tag("section", _table(_setup(run.setup)), class_="card wide")
 

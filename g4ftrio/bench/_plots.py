@@ -88,7 +88,7 @@ def picture(run: Run, summary: Summary) -> Markup:
         *parts,
         *nothing,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH} {height + 8:g}",
+        viewBox=f"0 0 {_WIDTH} {round(height + 8)}",
         width=_WIDTH,
         role="img",
         aria_label=f"Benchmark: {_described(run)}",
