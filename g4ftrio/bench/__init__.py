@@ -4,6 +4,9 @@ Bottom to top: ``_records`` what is written down; ``_statistics``; ``_load``, ``
 when, ``_options`` how; ``_measures`` every measure with its formula, ``_races`` and ``_summary`` what a run says,
 ``_knees`` and ``_policies`` what follows from it. So far nothing does I/O but to read files. ``_targets``, ``_reading``
 and ``_run`` ask, ``_file`` keeps it.
+
+What is seen of it: ``_units`` numbers as words; ``_table`` and ``_findings`` tables; ``_markup``, ``_svg`` and
+``_charts`` drawing, ``_plots`` what is drawn of a run, ``_page`` and ``_png`` where; ``_together`` several runs as one.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from g4ftrio.bench._knees import Knee, Step, knees
 from g4ftrio.bench._load import Bursts, Constant, Load, Poisson, Ramp, Sweep, Trace, Users
 from g4ftrio.bench._measures import MEASURES, Goals
 from g4ftrio.bench._options import Options
+from g4ftrio.bench._page import page
+from g4ftrio.bench._plots import picture
 from g4ftrio.bench._policies import PolicyEstimate, Verified, policies, verify_policies
 from g4ftrio.bench._prompts import Prompt, Prompts, made_up, prompts
 from g4ftrio.bench._races import RaceSummary
@@ -20,6 +25,7 @@ from g4ftrio.bench._records import Ending, EntrantRecord, RequestRecord, Run, Se
 from g4ftrio.bench._run import Stop, run
 from g4ftrio.bench._statistics import Interval, Sample, Statistics
 from g4ftrio.bench._summary import Comparison, Summary, Tally, TargetSummary, request_rows, summarize, summary_rows
+from g4ftrio.bench._table import table
 from g4ftrio.bench._trace import read_trace
 
 __all__ = (
@@ -57,6 +63,8 @@ __all__ = (
     "Writer",
     "knees",
     "made_up",
+    "page",
+    "picture",
     "policies",
     "prompts",
     "read",
@@ -65,5 +73,6 @@ __all__ = (
     "run",
     "summarize",
     "summary_rows",
+    "table",
     "verify_policies",
 )

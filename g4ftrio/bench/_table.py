@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from g4ftrio.bench._summary import Comparison, Summary, TargetSummary
 
-__all__ = ("MEASURES", "Grid", "as_rich", "as_text", "tables", "verdicts", "warnings")
+__all__ = ("MEASURES", "Grid", "as_rich", "as_text", "table", "tables", "verdicts", "warnings")
 
 # What the measures are called, in the order in which they happen.
 MEASURES = {
@@ -65,6 +65,11 @@ def tables(run: Run, summary: Summary, *, measures: Iterable[str] = _MAIN) -> li
         errors(run.records),
     )
     return [grid for grid in told if grid.rows]
+
+
+def table(run: Run, summary: Summary) -> str:
+    """Tell a run in words and numbers, as ``g4ftrio bench`` prints it."""
+    return as_text(tables(run, summary))
 
 
 def requests(run: Run, summary: Summary) -> Grid:

@@ -6,19 +6,23 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
 import click
 
 from g4ftrio._errors import Error, SetupError
+from g4ftrio.cli._bench import bench as measure, report as tell_again
 from g4ftrio.cli._demo import fleet_of
 from g4ftrio.cli._entrants import from_environment
 from g4ftrio.cli._failure import USAGE, exit_status, in_words
 from g4ftrio.cli._listing import columns, declared, models as list_models
-from g4ftrio.cli._options import asks, loop
+from g4ftrio.cli._load import benches, order_of, saves
+from g4ftrio.cli._options import asks, asks_often, loop
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._prompt import read_prompt
+from g4ftrio.cli._result import Files
 from g4ftrio.cli._run import Order, Run
 from g4ftrio.cli._screen import choose
 from g4ftrio.cli._signals import until_interrupted
@@ -41,7 +45,20 @@ def run(arguments: Sequence[str]) -> int:
         return _refuse(error, in_words(error), arguments)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands of which some have a second word."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, by its two words first."""
+        name = " ".join(args[:2])
+        if len(args) > 1 and name in self.commands:
+            return name, self.commands[name], args[2:]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="g4ftrio")
 @click.pass_context
 def cli(ctx: click.Context) -> int:
@@ -78,6 +95,29 @@ def providers(*, as_json: bool) -> int:
     rows = declared()
     click.echo(json.dumps(rows) if as_json else columns(rows), nl=as_json)
     return 0
+
+
+@cli.command()
+@asks_often
+@benches
+@saves
+def bench(**given: Any) -> int:
+    """Measure providers side by side, and races of them.
+
+    Each is asked the same, in turns. What came of it is a table on standard output, and whatever the options below
+    write; Ctrl-C ends it early, and tells what was measured. `g4ftrio bench report FILE...` tells it again, and
+    compares runs.
+    """
+    loop = given.pop("loop")
+    return measure(order_of(given), loop)
+
+
+@cli.command("bench report")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@saves
+def bench_report(files: Sequence[Path], **given: Any) -> int:
+    """Tell what came of runs that --jsonl wrote down; of several, how they compare."""
+    return tell_again(files, Files(**given))
 
 
 @cli.command()

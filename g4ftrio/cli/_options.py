@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -12,7 +13,7 @@ from g4ftrio._policies import Policy, fallback, parallel, staggered
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout
 
-__all__ = ("asks", "loop")
+__all__ = ("asks", "asks_often", "loop")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,7 +58,13 @@ def _value(text: str) -> Any:
 
 
 loop = click.option(
-    "--loop", type=click.Choice(["trio", "asyncio"]), default="trio", show_default=True, help="The event loop."
+    "--loop",
+    "--backend",
+    "loop",
+    type=click.Choice(["trio", "asyncio"]),
+    default="trio",
+    show_default=True,
+    help="The event loop.",
 )
 
 _ASKING = (
@@ -97,12 +104,25 @@ _ASKING = (
 )
 
 
+# Those of them that hold for many requests too: the prompt, -p, -m, -o, --max-tokens, --timeout, the loop, and -q.
+_OFTEN = (*_ASKING[:2], _ASKING[3], *_ASKING[5:9], _ASKING[-1])
+
+
 def asks(policy: str) -> Callable[[Command], Command]:
     """Give a command the prompt and the options that go with it.
 
     :param policy: the one where the command line names none
     """
-    when = click.option(
+    return partial(_with, options=(*_ASKING[:3], _when(policy), *_ASKING[3:]))
+
+
+def asks_often(command: Command) -> Command:
+    """Give a command that asks many times the prompt, and those options that go with it."""
+    return _with(command, options=(*_OFTEN, _when("parallel")))
+
+
+def _when(policy: str) -> Callable[[Command], Command]:
+    return click.option(
         "--policy",
         callback=_policy,
         default=policy,
@@ -111,9 +131,8 @@ def asks(policy: str) -> Callable[[Command], Command]:
         help="When to ask the next one.",
     )
 
-    def decorate(command: Command) -> Command:
-        for option in reversed((*_ASKING[:3], when, *_ASKING[3:])):
-            command = option(command)
-        return command
 
-    return decorate
+def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TextIO
 
 from anyio import sleep
 
@@ -16,7 +16,7 @@ from g4ftrio.cli._view import events, summary, table
 if TYPE_CHECKING:
     from rich.live import Live
 
-__all__ = ("Lines", "Picture", "Raced", "Screen", "choose")
+__all__ = ("Lines", "Picture", "Raced", "Screen", "choose", "is_plain")
 
 _STEP = 0.1  # seconds between two looks at the report
 
@@ -181,10 +181,15 @@ def choose(*, quiet: bool, reasoning: bool) -> Screen:
     is_shared = _is_shared()
     if quiet:
         return Screen(is_shared=is_shared)
-    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
-    if is_plain or sys.stderr is None or not sys.stderr.isatty():
+    if is_plain(sys.stderr):
         return Lines(is_shared=is_shared)
     return Picture(is_shared=is_shared, with_reasoning=reasoning)
+
+
+def is_plain(stream: TextIO | None) -> bool:
+    """Whether control sequences are out of place there."""
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") in ("dumb", "unknown")
+    return bool(unwanted) or stream is None or not stream.isatty()
 
 
 def _is_shared() -> bool:

@@ -12,12 +12,13 @@ from anyio.abc import TaskStatus
 __all__ = ("until_interrupted",)
 
 
-async def until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
+async def until_interrupted(work: Callable[[], Awaitable[int]], *, end: Callable[[], object] | None = None) -> int:
     """Do the work, and give its exit status, or 128 and the number of the signal that ended it.
 
     A second signal is not held back: should closing hang, it ends the process.
 
     :param work: must not raise
+    :param end: what a signal does instead of cancelling the work
     """
     if sys.platform == "win32":  # there are no signal handlers on its event loops: KeyboardInterrupt ends it
         return await work()
@@ -30,7 +31,7 @@ async def until_interrupted(work: Callable[[], Awaitable[int]]) -> int:
             task_status.started()
             async for caught in signals:  # noqa: B007  # the first one is what is wanted
                 break
-        scope.cancel()
+        (end or scope.cancel)()
 
     async with create_task_group() as tasks:
         await tasks.start(listen, tasks.cancel_scope)

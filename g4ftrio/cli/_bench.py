@@ -1,0 +1,226 @@
+"""One benchmark from the command line: who is asked, how it goes, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice, takewhile
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import anyio
+from msgspec import Struct
+
+from g4ftrio._compose import Race
+from g4ftrio._errors import SetupError
+from g4ftrio._policies import Policy, fallback, parallel, staggered
+from g4ftrio._timeouts import Timeout
+from g4ftrio.base_provider import AbstractProvider
+from g4ftrio.bench import (
+    Goals,
+    Load,
+    Prompts,
+    Run,
+    Stop,
+    Users,
+    Verified,
+    Writer,
+    read,
+    run,
+    summarize,
+    verify_policies,
+)
+from g4ftrio.bench._findings import findings, verified_grid
+from g4ftrio.bench._load import arrivals
+from g4ftrio.bench._options import Options, RunOptions
+from g4ftrio.bench._targets import Target, resolved
+from g4ftrio.bench._together import compared, together
+from g4ftrio.bench._units import counted
+from g4ftrio.cli._demo import as_providers
+from g4ftrio.cli._entrants import hint, named
+from g4ftrio.cli._failure import FAILED, exit_status, in_words
+from g4ftrio.cli._found import origin
+from g4ftrio.cli._gauge import choose
+from g4ftrio.cli._result import Files, show
+from g4ftrio.cli._screen import Screen
+from g4ftrio.cli._signals import until_interrupted
+from g4ftrio.simulator import DEMO, serve
+
+__all__ = ("Order", "bench", "report")
+
+_COUNTED = 100_000  # requests that are counted ahead, to say how many there will be
+
+
+class Order(Struct, kw_only=True, frozen=True):
+    """What a command line asks for.
+
+    :ivar specs: whom to ask alone
+    :ivar races: specs of entrants, separated by commas, for each race
+    """
+
+    specs: Sequence[str]
+    races: Sequence[str]
+    model: str | None
+    load: Load
+    prompts: Prompts
+    options: RunOptions
+    params: dict[str, Any]
+    timeout: Timeout
+    policy: Policy
+    goals: Goals
+    verify_policies: bool
+    dry_run: bool
+    quiet: bool
+    jsonl_to: Path | None
+    files: Files
+
+
+def bench(order: Order, loop: str) -> int:
+    """Run a benchmark, tell what came of it, and give the exit status; interrupted, it tells what there is."""
+    order.files.check(order.jsonl_to)
+    course = _Course(order)
+    status = anyio.run(_until_stopped, course, backend=loop)
+    if course.run is None:
+        return status
+    found = findings(course.run, order.goals)
+    if course.verified:
+        found.append(verified_grid(course.verified))
+    summary = summarize(course.run, goals=order.goals)
+    written = show(course.run, summary, order.files, found)
+    return status or written or (0 if any(target.answered for target in summary.targets.values()) else FAILED)
+
+
+def report(paths: Sequence[Path], files: Files) -> int:
+    """Tell what came of runs that were written down; of several, how they compare."""
+    files.check()
+    runs = {name: read(path) for name, path in zip(_names(paths), paths, strict=True)}
+    whole = together(runs)
+    return show(whole, compared(runs, whole), files, findings(whole) if len(runs) == 1 else [])
+
+
+async def _until_stopped(course: _Course) -> int:
+    return await until_interrupted(course, end=course.stop)
+
+
+class _Course:
+    """A benchmark from the choice of the targets to the last answer."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._screen = Screen()
+        self.stop = Stop()
+        self.run: Run | None = None
+        self.verified: Sequence[Verified] = ()
+
+    async def __call__(self) -> int:
+        """Measure, and give the exit status; what is wrong is told."""
+        try:
+            await self._choose()
+        except Exception as error:  # noqa: BLE001  # a wrong set-up, or what the set-up of a foreign provider raises
+            self._screen.tell(f"g4ftrio: {in_words(error)}")
+            return exit_status(error)
+        return 0
+
+    async def _choose(self) -> None:
+        order = self._order
+        if order.specs or order.races:
+            races = [_race(specs, order) for specs in order.races]
+            return await self._measure(resolved([*named(order.specs, order.model), *races]))
+        self._note(await hint("g4ftrio bench"))
+        async with serve(DEMO) as fleet:
+            providers = as_providers(fleet)
+            return await self._measure(resolved([*providers, Race(as_providers(fleet), policy=order.policy)]))
+
+    async def _measure(self, targets: Sequence[Target]) -> None:
+        order = self._order
+        total = _total(order, len(targets))
+        self._note(_announcement(targets, order, total))
+        if order.dry_run:
+            return
+        asked = {target.name: target.provider for target in targets}
+        gauge = choose(asked, total, quiet=order.quiet)
+        with nullcontext() if order.jsonl_to is None else Writer(order.jsonl_to) as writer:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(gauge.follow)
+                failure = await self._ask(asked, to=writer, on_record=gauge.add)
+                tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if order.verify_policies and not self.stop.is_called:
+            await self._verify({target.name: target.provider for target in targets if not target.entrants})
+
+    async def _ask(self, asked: Mapping[str, AbstractProvider], **more: Any) -> Exception | None:
+        """Run it; what is wrong is given, so that no group of errors is made of it."""
+        order = self._order
+        known: dict[str, Any] = {"params": order.params, "timeout": order.timeout, "stop": self.stop}
+        try:
+            self.run = await run(asked, order.load, order.prompts, **known, **more, **order.options)
+        except Exception as error:  # noqa: BLE001  # told by whoever called
+            return error
+        return None
+
+    async def _verify(self, alone: Mapping[str, AbstractProvider]) -> None:
+        order, measured = self._order, self.run
+        if measured is None:
+            return
+        first = summarize(measured).targets[next(iter(alone))].measures["first_content"]
+        starts = [float(f"{start:.2g}") for start in (first.p50, first.p90) if start is not None]
+        candidates = [parallel(), *map(staggered, starts), fallback()]
+        count = order.options.get("count") or len(measured.records) // len(measured.setup.targets)
+        self._note(f"now {counted(count, 'race')} by each of {', '.join(map(str, candidates))}")
+        self.verified = await verify_policies(
+            measured, alone, candidates, order.prompts, count=max(count, 1), stop=self.stop, timeout=order.timeout
+        )
+
+    def _note(self, line: str) -> None:
+        if not self._order.quiet:
+            self._screen.tell(line)
+
+
+def _race(specs: str, order: Order) -> Race:
+    entrants = [spec.strip() for spec in specs.split(",") if spec.strip()]
+    if len(entrants) < 2:
+        raise SetupError(f"--race {specs!r}: a race is of two at least, SPEC,SPEC")
+    return Race(named(entrants, order.model), policy=order.policy)
+
+
+def _total(order: Order, targets: int) -> int | None:
+    """Tell how many requests there will be, where it is known ahead."""
+    options = Options(**order.options)
+    options.check(order.load)
+    rounds, duration = options.rounds, options.duration
+    if isinstance(order.load, Users):
+        return None if duration is not None or rounds is None else rounds * targets
+    due = arrivals(order.load, targets, rounds=rounds, seed=options.seed)
+    end = inf if duration is None else duration
+    many = sum(1 for _ in islice(takewhile(lambda arrival: arrival.at < end, due), _COUNTED))
+    return many if many < _COUNTED else None
+
+
+def _announcement(targets: Sequence[Target], order: Order, total: int | None) -> str:
+    """Say who gets how many requests."""
+    names = ", ".join(f"{target.name} ({', '.join(_places(target))})" for target in targets)
+    duration = order.options.get("duration")
+    many = "requests" if total is None else counted(total // len(targets), "request")
+    within = "" if duration is None else f" within {duration:g} s"
+    return f"each gets {many} by {order.load}{within} ({order.prompts}): {names}"
+
+
+def _places(target: Target) -> Iterator[str]:
+    if target.entrants:
+        yield f"of {', '.join(target.entrants)}"
+    else:
+        yield origin(target.provider) or target.provider.label
+
+
+def _names(paths: Sequence[Path]) -> Iterator[str]:
+    """Call files by their stems, and those that share one by their paths."""
+    stems = [path.stem for path in paths]
+    given = set[str]()
+    for path in paths:
+        name = path.stem if stems.count(path.stem) == 1 else str(path)
+        while name in given:
+            name += "'"
+        given.add(name)
+        yield name
