@@ -59,7 +59,10 @@ def _header(run: Run, summary: Summary) -> Markup:
         "header",
         tag("h1", "Benchmark"),
         tag("p", " · ".join(facts), class_="facts"),
-        *(tag("p", warning, class_="warning", role="note") for warning in warnings(run, summary)),
+        *(
+            tag("p", warning[:1].upper() + warning[1:], class_="warning", role="note")
+            for warning in warnings(run, summary)
+        ),
         tag("ul", *(tag("li", verdict) for verdict in verdicts(summary)), class_="verdicts"),
     )
 

@@ -240,4 +240,4 @@ def _told(record: RequestRecord) -> Iterator[str]:
         yield f"first token after {duration(record.first_token_at - record.sent_at)}"
     yield f"ended after {duration(record.ended_at - record.sent_at)}"
     if record.error or record.cancelled:
-        yield record.error or "broken off on purpose"
+        yield record.error or "broken off"

@@ -248,7 +248,7 @@ def _request_notes(run: Run, summary: Summary) -> Iterator[str]:
     left_out = Counter(record.phase for record in run.records if record.phase != "measured")
     yield from (f"left out: {counted(count, 'request')} of {phase}" for phase, count in left_out.items())
     if cancelled := sum(target.cancelled for target in summary.targets.values()):
-        yield f"{counted(cancelled, 'request')} broken off on purpose: neither an answer nor an error"
+        yield f"{counted(cancelled, 'request')} broken off: neither an answer nor an error"
     if any(target.tokens_from != "usage" for target in summary.targets.values()):
         yield "pieces: where a service does not count its tokens, each piece that came is taken for one"
     if summary.cpu_per_request is not None and summary.cpu_per_piece is not None:

@@ -55,7 +55,20 @@ def _targets(runs: Mapping[str, Run]) -> chain[str]:
 
 
 def _renamed(name: str, run: Run) -> list[RequestRecord]:
-    return [replace(record, target=f"{name}{_BETWEEN}{record.target}") for record in run.records]
+    """Give the records of a run with the names that its targets and entrants have among several."""
+
+    def called(who: str) -> str:
+        return who and f"{name}{_BETWEEN}{who}"
+
+    return [
+        replace(
+            record,
+            target=called(record.target),
+            winner=called(record.winner),
+            entrants=tuple(replace(entrant, name=called(entrant.name)) for entrant in record.entrants),
+        )
+        for record in run.records
+    ]
 
 
 def _setup(runs: Mapping[str, Run]) -> Setup:
@@ -67,7 +80,11 @@ def _setup(runs: Mapping[str, Run]) -> Setup:
     return Setup(
         version=told("version"),
         targets=tuple(f"{name}{_BETWEEN}{target}" for name, setup in setups.items() for target in setup.targets),
-        races={f"{name}{_BETWEEN}{race}": who for name, setup in setups.items() for race, who in setup.races.items()},
+        races={
+            f"{name}{_BETWEEN}{race}": tuple(f"{name}{_BETWEEN}{each}" for each in entrants)
+            for name, setup in setups.items()
+            for race, entrants in setup.races.items()
+        },
         load=told("load"),
         seed=next(iter(setups.values())).seed,
         started=told("started"),

@@ -8,16 +8,17 @@ __all__ = ("counted", "duration", "figures", "milliseconds", "percent")
 
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _NONE = "-"
+_DECIMALS = 3
 
 
 def figures(value: float | None, count: int = 3) -> str:
-    """Round to so many figures, never before the decimal point; thousands are set apart."""
+    """Round to so many figures, never before the decimal point nor to more than three behind it."""
     if value is None or value != value:
         return _NONE
     if value == 0:
         return "0"
     decimals = max(0, count - 1 - floor(log10(abs(value))))
-    return f"{value:,.{min(decimals, 6)}f}"
+    return f"{value:,.{min(decimals, _DECIMALS)}f}"
 
 
 def milliseconds(seconds: float | None) -> str:
