@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from g4ftrio.bench import MEASURES, Goals, RequestRecord, _measures
@@ -49,7 +51,7 @@ def test_an_unknown_measure_is_named() -> None:
         ({"first_content_at": None}, "first_content"),
     ],
 )
-def test_what_did_not_happen_is_not_measured(fields: dict[str, object], measure: str) -> None:
+def test_what_did_not_happen_is_not_measured(fields: dict[str, Any], measure: str) -> None:
     assert tuple(values(record(**fields), measure)) == ()
 
 

@@ -57,7 +57,8 @@ def test_of_nothing_there_is_nothing_to_say() -> None:
 def test_a_sample_that_is_not_kept_whole_keeps_its_ends_and_a_fair_choice() -> None:
     sample = Sample(range(10_000), kept=500)
     found = sample.statistics()
-    assert (found.count, found.min, found.max, found.mean) == (10_000, 0, 9_999, pytest.approx(4999.5))
+    assert (found.count, found.min, found.max) == (10_000, 0, 9_999)
+    assert found.mean == pytest.approx(4999.5)
     assert len(sample.ordered()) == 500
     assert found.p50 == pytest.approx(5000, rel=0.1)
 
