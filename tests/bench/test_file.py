@@ -45,7 +45,7 @@ def test_every_line_is_on_disk_at_once(tmp_path: Path) -> None:
 def test_of_a_cut_file_everything_whole_is_read(path: Path) -> None:
     whole = path.read_bytes()
     ends = [0, *(place + 1 for place, byte in enumerate(whole) if byte == ord("\n"))]
-    for cut in range(ends[1], len(whole)):
+    for cut in {*range(ends[1], len(whole), 11), *(end - 1 for end in ends[2:]), *ends[2:-1]}:
         path.write_bytes(whole[:cut])
         found = read(path)
         lines = sum(cut >= end - 1 for end in ends[2:4])  # a line is whole without its end, too

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anyio
@@ -336,3 +337,20 @@ async def test_what_cannot_be_run_is_told_before_anything_is_sent(
 ) -> None:
     with pytest.raises(SetupError, match=says):
         await run(targets, load, **options)
+
+
+class Drawn(Scripted):
+    """Takes a time that is drawn anew for each answer."""
+
+    def _answer(self, ask: Any) -> Any:
+        self.delay = 0.5 * 2 ** self.chance.gauss(0, 0.5)
+        return super()._answer(ask)
+
+    chance = Random(11)
+
+
+async def test_percentiles_of_a_known_distribution_are_found_within_their_intervals() -> None:
+    found = await run([Drawn("word", name="s")], Users(20), count=1000, seed=3)
+    first = summarize(found).targets["s"].measures["first_token"]
+    for name, deviations in {"p50": 0.0, "p75": 0.674490, "p90": 1.281552, "p95": 1.644854, "p99": 2.326348}.items():
+        assert 0.5 * 2 ** (0.5 * deviations) in first.intervals[name], name

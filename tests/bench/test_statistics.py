@@ -23,7 +23,7 @@ def test_percentiles_are_those_of_the_standard_library(values: list[float]) -> N
 
 
 @given(VALUES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_mean_deviation_and_ends_are_exact(values: list[float]) -> None:
     found = Statistics.of(values)
     assert (found.count, found.min, found.max) == (len(values), min(values), max(values))
@@ -32,7 +32,7 @@ def test_mean_deviation_and_ends_are_exact(values: list[float]) -> None:
 
 
 @given(VALUES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_percentiles_ascend_within_the_values_and_their_intervals_hold_them_in(values: list[float]) -> None:
     found = Statistics.of(values)
     given = [value for name in PERCENTILES if (value := getattr(found, name)) is not None]

@@ -90,6 +90,9 @@ def test_records_can_be_summed_up_as_they_come() -> None:
     for each in run.records:
         tally.add(each)
     assert tally.summary() == summarize(run)
+    quick = tally.summary(intervals=False)
+    assert quick.targets["a"].measures["first_token"].p50 == 1.0
+    assert (quick.comparisons, quick.targets["a"].measures["first_token"].intervals) == ((), {})
 
 
 def test_a_summary_is_plain_json_and_rows() -> None:
