@@ -63,8 +63,10 @@ async def test_pieces_are_counted_where_the_service_does_not() -> None:
 async def test_reasoning_that_was_counted_and_not_shown_is_set_apart() -> None:
     usage = Usage(output_tokens=50, reasoning_tokens=40)
     hidden, shown = scripted(chunks=["a", usage]), scripted("t", chunks=[Reasoning("hm"), "a", usage])
-    found = await run([hidden, shown], Users(), count=1)
-    assert {each.target: each.hidden_tokens for each in found.records} == {"s": 40, "t": 0}
+    later = scripted("u", chunks=["a", Reasoning("hm"), "b", usage])
+    found = await run([hidden, shown, later], Users(), count=1)
+    assert {each.target: each.hidden_tokens for each in found.records} == {"s": 40, "t": 0, "u": 0}
+    assert [each.ended_at for each in found.records] == [0, 0, 0]
 
 
 async def test_an_error_page_is_an_error() -> None:
