@@ -56,9 +56,7 @@ def knees(run: Run, *, goals: Goals | None = None) -> dict[str, Knee]:
     try:
         load = convert(run.setup.options.get("load"), Sweep)
     except ValidationError:
-        raise SetupError(
-            f"a knee is found in a run whose load is a sweep, and this one's was {run.setup.load}"
-        ) from None
+        raise SetupError(f"a knee takes a run whose load is a sweep, and this one's was {run.setup.load}") from None
     found: dict[str, list[list[RequestRecord]]] = {name: [[] for _ in load.rates] for name in run.setup.targets}
     for record in run.records:
         if record.phase == "measured" and not record.cancelled:

@@ -28,7 +28,7 @@ class Reading:
         self._now = now
         self._text = ""
         self._has_reasoned = False
-        self._last_at = 0.0
+        self._last_at: float | None = None
         self._last_piece_at = 0.0
         self.first_token_at: float | None = None
         self.first_content_at: float | None = None
@@ -60,12 +60,14 @@ class Reading:
             self._count(pieces, at)
         if self.first_content_at is None:
             self._search(batch, at)
+        if type(batch[-1]) is not str:
+            self._has_reasoned |= any(isinstance(chunk, Reasoning) for chunk in batch)
         self._last_at = at
 
     @property
     def ended_at(self) -> float:
         """When the last of a whole answer came: its end may be known later, and be waited for; else the present."""
-        return self._last_at if self.is_whole and self._last_at else self._now()
+        return self._last_at if self.is_whole and self._last_at is not None else self._now()
 
     def record(self, report: EntrantReport | RaceReport, error: Exception | None, **known: Any) -> RequestRecord:
         """What is written down of it.

@@ -116,13 +116,17 @@ class Tally:
                 self._targets[record.target] = _TargetTally(self._goals, self._seed)
             self._targets[record.target].add(record)
 
-    def summary(self, ending: Ending | None = None) -> Summary:
-        """What is to be said by now."""
-        targets = {name: tally.summary(self._seed) for name, tally in self._targets.items()}
+    def summary(self, ending: Ending | None = None, *, intervals: bool = True) -> Summary:
+        """What is to be said by now.
+
+        :param intervals: whether to say how sure it is, and compare; that takes 0.1 s for each target, so leave it away
+            while the run goes on
+        """
+        targets = {name: tally.summary(self._seed, intervals=intervals) for name, tally in self._targets.items()}
         cpu = ending.cpu_seconds if ending else None
         return Summary(
             targets=targets,
-            comparisons=tuple(self._comparisons()),
+            comparisons=tuple(self._comparisons()) if intervals else (),
             warnings=tuple(_warnings(targets, ending)),
             cpu_per_request=cpu / self._requests if cpu is not None and self._requests else None,
             cpu_per_piece=cpu / self._pieces if cpu is not None and self._pieces else None,
@@ -175,7 +179,7 @@ class _TargetTally:
             for value in values(record):
                 self.samples[name].add(value)
 
-    def summary(self, seed: int) -> TargetSummary:
+    def summary(self, seed: int, *, intervals: bool) -> TargetSummary:
         counts, seconds = self._counts, max(self._last - self._first, 0.0)
         asked = counts["requests"] - counts["cancelled"]
 
@@ -195,7 +199,7 @@ class _TargetTally:
             goodput=per_second("good") if self._goals else None,
             good_share=counts["good"] / asked if self._goals and asked else None,
             tokens_from=next(iter(self._from)) if len(self._from) == 1 else "mixed" if self._from else "pieces",
-            measures={name: sample.statistics(seed=seed) for name, sample in self.samples.items()},
+            measures={name: sample.statistics(seed=seed, intervals=intervals) for name, sample in self.samples.items()},
             race=self._race.summary(seed) if self._race else None,
         )
 
