@@ -236,7 +236,11 @@ def _plain(grid: Grid) -> str:
 
 def _shown(grid: Grid) -> list[tuple[str, ...]]:
     """Give the rows as a terminal may see them."""
-    return [tuple(printable(" ".join(cell.split())) for cell in row) for row in grid.rows]
+    return [tuple(map(_seen, row)) for row in grid.rows]
+
+
+def _seen(cell: str) -> str:
+    return printable(" ".join(cell.split())).encode("utf-8", "replace").decode()
 
 
 def _failures(target: TargetSummary) -> str:

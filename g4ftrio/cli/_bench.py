@@ -170,7 +170,14 @@ class _Course:
         count = order.options.get("count") or len(measured.records) // len(measured.setup.targets)
         self._note(f"now {counted(count, 'race')} by each of {', '.join(map(str, candidates))}")
         self.verified = await verify_policies(
-            measured, alone, candidates, order.prompts, count=max(count, 1), stop=self.stop, timeout=order.timeout
+            measured,
+            alone,
+            candidates,
+            order.prompts,
+            count=max(count, 1),
+            stop=self.stop,
+            timeout=order.timeout,
+            params=order.params,
         )
 
     def _note(self, line: str) -> None:

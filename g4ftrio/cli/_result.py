@@ -85,7 +85,8 @@ def show(run: Run, summary: Summary, files: Files, more: Sequence[Grid]) -> int:
 
 def _print(grids: Sequence[Grid], stream: Any) -> None:
     if is_plain(stream):
-        print(as_text(grids), end="", file=stream, flush=True)
+        encoding = stream.encoding or "utf-8"
+        print(as_text(grids).encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
         return
     from rich.console import Console
 
