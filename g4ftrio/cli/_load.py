@@ -70,7 +70,7 @@ _LOADS: Mapping[str, tuple[str, str, Callable[[str, float | None], Load]]] = {
     "poisson": ("R", "R requests a second to each, at random.", lambda written, _: Poisson(float(written))),
     "bursts": ("R:SHAPE", "Likewise in bursts; the nearer SHAPE is to 0, the burstier. 1 is Poisson.", _bursts),
     "ramp": ("A:B", "From A requests a second to B, within --duration.", _ramp),
-    "sweep": ("R,R,...", "One rate after another, 10 s each or --duration together: which one is held?", _sweep),
+    "sweep": ("R,R,R", "One rate after another, 10 s each or --duration together: which one is held?", _sweep),
     "trace": ("FILE", "At the times in a JSONL or CSV file.", lambda written, _: read_trace(written)),
 }
 
