@@ -6,7 +6,7 @@ when, ``_options`` how; ``_measures`` every measure with its formula, ``_races``
 and ``_run`` ask, ``_file`` keeps it.
 
 What is seen of it: ``_units`` numbers as words; ``_table`` and ``_findings`` tables; ``_markup``, ``_svg`` and
-``_charts`` drawing, ``_plots`` what is drawn of a run, ``_page`` and ``_png`` where; ``_together`` several runs as one.
+``_charts`` drawing, ``_plots`` what is drawn of a run, ``_page`` and ``_png`` where; ``_merged`` several runs as one.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def _request_notes(run: Run, summary: Summary) -> Iterator[str]:
         yield "pieces: where a service does not count its tokens, each piece that came is taken for one"
     if summary.cpu_per_request is not None and summary.cpu_per_piece is not None:
         spent, each = duration(summary.cpu_per_request), duration(summary.cpu_per_piece)
-        yield f"this client worked {spent} for each request, {each} for each piece"
+        yield f"this client's thread worked {spent} for each request, {each} for each piece"
 
 
 def _verdict(each: Comparison, does: str) -> str:

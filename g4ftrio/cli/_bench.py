@@ -33,9 +33,9 @@ from g4ftrio.bench import (
 )
 from g4ftrio.bench._findings import findings, verified_grid
 from g4ftrio.bench._load import arrivals
+from g4ftrio.bench._merged import compared, merged
 from g4ftrio.bench._options import Options, RunOptions
 from g4ftrio.bench._targets import Target, resolved
-from g4ftrio.bench._together import compared, together
 from g4ftrio.bench._units import counted
 from g4ftrio.cli._demo import as_providers
 from g4ftrio.cli._entrants import hint, named
@@ -95,7 +95,7 @@ def report(paths: Sequence[Path], files: Files) -> int:
     """Tell what came of runs that were written down; of several, how they compare."""
     files.check()
     runs = {name: read(path) for name, path in zip(_names(paths), paths, strict=True)}
-    whole = together(runs)
+    whole = merged(runs)
     return show(whole, compared(runs, whole), files, findings(whole) if len(runs) == 1 else [])
 
 

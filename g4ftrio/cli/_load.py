@@ -187,6 +187,8 @@ _SAVING = (
     _file("plot", "Write the main plots, as .svg or .png.", callback=_picture),
 )
 
+_RACE = click.option("--race", "races", multiple=True, metavar="SPEC,SPEC", help="A race to ask as well; repeat it.")
+
 _LOADING = tuple(click.option(f"--{name}", name, metavar=form, help=told) for name, (form, told, _) in _LOADS.items())
 
 _AMOUNT = (
@@ -200,8 +202,17 @@ _AMOUNT = (
         help="What does not count at first: seconds with --duration, else requests to each.",
     ),
     click.option("--max-errors", type=click.FloatRange(0, 1), metavar="SHARE", help="End it if more than that fail."),
-    click.option("--cancel", type=click.FloatRange(0, 1), default=0, metavar="SHARE", help="Break off so many early."),
-    click.option("--goal", "goals", multiple=True, callback=_goals, metavar="NAME=SECONDS", help="A good answer's."),
+    click.option(
+        "--cancel", type=click.FloatRange(0, 1), default=0, metavar="SHARE", help="Break off that many early."
+    ),
+    click.option(
+        "--goal",
+        "goals",
+        multiple=True,
+        callback=_goals,
+        metavar="NAME=SECONDS",
+        help="What a good answer keeps, first_token=0.5 say.",
+    ),
 )
 
 _ASKED = (
@@ -212,8 +223,8 @@ _ASKED = (
 )
 
 _EXTRA = (
-    click.option("--race", "races", multiple=True, metavar="SPEC,SPEC", help="A race to ask as well; repeat it."),
     click.option("--verify-policies", is_flag=True, help="Race for real what was estimated; it costs more requests."),
+    click.option("-q", "--quiet", is_flag=True, help="Show nothing while it runs."),
     click.option("--dry-run", is_flag=True, help="Say what would be sent, and end."),
     _file("jsonl", "Write a line for each request as it ends: the raw truth, to report on later."),
 )
@@ -221,7 +232,7 @@ _EXTRA = (
 
 def benches(command: Command) -> Command:
     """Give a command the options of a run."""
-    for option in reversed((*_LOADING, *_AMOUNT, *_ASKED, *_EXTRA)):
+    for option in reversed((_RACE, *_LOADING, *_AMOUNT, *_ASKED, *_EXTRA)):
         command = option(command)
     return command
 

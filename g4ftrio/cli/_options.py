@@ -104,8 +104,8 @@ _ASKING = (
 )
 
 
-# Those of them that hold for many requests too: the prompt, -p, -m, -o, --max-tokens, --timeout, the loop, and -q.
-_OFTEN = (*_ASKING[:2], _ASKING[3], *_ASKING[5:9], _ASKING[-1])
+# Those of them that hold for many requests too: the prompt, -p, -m, -o, --max-tokens, --timeout, and the loop.
+_OFTEN = (*_ASKING[:2], _ASKING[3], *_ASKING[5:9])
 
 
 def asks(policy: str) -> Callable[[Command], Command]:

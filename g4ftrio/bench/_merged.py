@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from g4ftrio.bench._records import RequestRecord, Run, Setup
 from g4ftrio.bench._summary import Comparison, Summary, summarize
 
-__all__ = ("compared", "together")
+__all__ = ("compared", "merged")
 
 _BETWEEN = ": "
 
 
-def together(runs: Mapping[str, Run]) -> Run:
+def merged(runs: Mapping[str, Run]) -> Run:
     """Put runs into one, in which a target is called after its run as well; their beginnings coincide.
 
     :param runs: by their names; of a single one nothing is changed
