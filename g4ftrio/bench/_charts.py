@@ -85,7 +85,7 @@ def ridges(series: Sequence[Series], title: str, width: float) -> Canvas:
     canvas.horizontal_axis(scale, bottom, duration, title)
     for index, each in enumerate(series):
         base = _RIDGE * (index + 1.0)
-        said = " · ".join(f"{level.label} {duration(level.value)}" for level in each.levels)
+        said = _said(each, canvas.right)
         head = (
             text(canvas.left, base - 42, each.name, room=canvas.right - 7 * len(said)),
             text(canvas.right, base - 42, said, class_="note", anchor="end"),
@@ -179,6 +179,14 @@ def timeline(spans: Sequence[Span], title: str, width: float) -> Canvas:
 
 def _seconds(at: float) -> str:
     return f"{at:g} s"
+
+
+def _said(series: Series, width: float) -> str:
+    """Give as many of the levels as there is room for beside the name."""
+    levels = [f"{level.label} {duration(level.value)}" for level in series.levels]
+    choices = [" · ".join(chosen) for chosen in (levels, levels[:: max(len(levels) - 1, 1)], levels[:1])]
+    room = width - 7.2 * len(series.name)
+    return next((said for said in choices if 7 * len(said) < room), choices[-1])
 
 
 def _dots(series: Series, scale: Scale, base: float) -> Iterator[Markup]:

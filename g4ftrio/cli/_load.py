@@ -32,6 +32,7 @@ from g4ftrio.cli._result import Files
 
 __all__ = ("benches", "order_of", "saves")
 
+Number = TypeVar("Number", int, float)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _COUNT = 20  # requests to each where nothing says when to end: they may cost money
@@ -39,8 +40,12 @@ _PROMPT = "Why is the sky blue?"
 _STEP = 10.0  # seconds of a sweep's step
 
 
+class _Unreadable(Exception):
+    """What is written is none of the form."""
+
+
 def _users(written: str, _: float | None) -> Load:
-    return Users(int(written))
+    return Users(_number(written, int))
 
 
 def _bursts(written: str, _: float | None) -> Load:
@@ -66,8 +71,8 @@ _LOADS: Mapping[str, tuple[str, str, Callable[[str, float | None], Load]]] = {
         "So many users of each, who ask again when they have the answer; 4 if nothing else is said.",
         _users,
     ),
-    "rate": ("R", "R requests a second to each, evenly.", lambda written, _: Constant(float(written))),
-    "poisson": ("R", "R requests a second to each, at random.", lambda written, _: Poisson(float(written))),
+    "rate": ("R", "R requests a second to each, evenly.", lambda written, _: Constant(_number(written, float))),
+    "poisson": ("R", "R requests a second to each, at random.", lambda written, _: Poisson(_number(written, float))),
     "bursts": ("R:SHAPE", "Likewise in bursts; the nearer SHAPE is to 0, the burstier. 1 is Poisson.", _bursts),
     "ramp": ("A:B", "From A requests a second to B, within --duration.", _ramp),
     "sweep": ("R,R,R", "One rate after another, 10 s each or --duration together: which one is held?", _sweep),
@@ -134,16 +139,24 @@ def _load(given: dict[str, Any], duration: float | None) -> Load:
     form, _, read = _LOADS[name]
     try:
         return read(text, duration)
+    except _Unreadable:
+        raise click.UsageError(f"--{name} {text}: write --{name} {form}") from None
     except ValueError as error:
-        said = str(error) if "not" in str(error) and "convert" not in str(error) else f"write --{name} {form}"
-        raise click.UsageError(f"--{name} {text}: {said}") from None
+        raise click.UsageError(f"--{name} {text}: {error}") from None
 
 
 def _numbers(written: str, between: str, count: int | None) -> list[float]:
-    read = [float(each) for each in written.split(between)]
+    read = [_number(each, float) for each in written.split(between)]
     if count is not None and len(read) != count:
-        raise ValueError(written)
+        raise _Unreadable
     return read
+
+
+def _number(written: str, kind: Callable[[str], Number]) -> Number:
+    try:
+        return kind(written)
+    except ValueError:
+        raise _Unreadable from None
 
 
 def _goals(ctx: click.Context, param: click.Parameter, written: tuple[str, ...]) -> Goals:
