@@ -20,6 +20,7 @@ Error
 │   │   ├── APITimeoutError         (TimeoutError) .kind: connect, first_chunk, stall, idle or total
 │   │   └── TruncatedError          the answer ended without its end marker; .text is what came
 │   ├── APIResponseValidationError  an answer that is not of the wire's form
+│   │   └── ParseError              (ValueError) nor of the form that was asked for; .text is all of it
 │   └── RejectedError               an answer, but not a clean one
 └── AllFailed                       every entrant of a race failed: .failures
 """
