@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def population(town: str) -> str:
     return f"2 million in {town}"
 
 
-TOOLS = {"weather": weather, "population": population}
+TOOLS: dict[str, Callable[..., str]] = {"weather": weather, "population": population}
 
 
 async def answered(provider: HttpProvider, messages: Any, *, streamed: bool) -> Completion:
@@ -107,10 +108,10 @@ def outline(chunks: list[Chunk]) -> list[str]:
 
 
 async def test_the_kinds_of_chunks_and_their_order_are_the_same(label: str) -> None:
-    async with fleet_of(label, text=ANSWER, reasoning=3) as fleet:
-        async with asking(fleet[label]).stream(QUESTION, max_tokens=500) as stream:
-            chunks = [chunk async for chunk in stream]
-            whole = await stream.collect()
+    service = fleet_of(label, text=ANSWER, reasoning=3)
+    async with service as fleet, asking(fleet[label]).stream(QUESTION, max_tokens=500) as stream:
+        chunks = [chunk async for chunk in stream]
+        whole = await stream.collect()
     thinks = label not in UNTHINKING
     assert outline(chunks) == [*(["Reasoning"] if thinks else []), "str", "Usage", "FinishReason"]
     assert chunks[-1] == FinishReason("stop")
@@ -138,8 +139,7 @@ async def test_calls_come_in_pieces_then_whole_before_the_usage_and_the_end(labe
 
 async def test_an_answer_that_is_not_streamed_is_the_same(label: str) -> None:
     async with fleet_of(label, text=ANSWER, reasoning=3) as fleet:
-        async with asking(fleet[label]).stream(QUESTION, stream=False) as stream:
-            whole = await stream.collect()
+        whole = await asking(fleet[label]).complete(QUESTION, stream=False)
     assert (whole.text, whole.finish_reason) == (ANSWER, "stop")
     assert len(whole.reasoning.split()) == (0 if label in UNTHINKING else 3)
     assert isinstance(whole.usage, Usage)
@@ -160,10 +160,10 @@ async def test_an_answer_that_is_cut_is_an_error_with_the_text_so_far(label: str
 
 
 async def test_an_error_after_text_is_typed_and_leaves_the_text(label: str) -> None:
-    async with fleet_of(label, text=ANSWER, fault=Fault("error_in_stream", after=5)) as fleet:
-        async with asking(fleet[label]).stream(QUESTION) as stream:
-            with pytest.raises(APIStatusError, match="The simulated service failed in mid-stream") as caught:
-                await stream.collect()
+    service = fleet_of(label, text=ANSWER, fault=Fault("error_in_stream", after=5))
+    async with service as fleet, asking(fleet[label]).stream(QUESTION) as stream:
+        with pytest.raises(APIStatusError, match="The simulated service failed in mid-stream") as caught:
+            await stream.collect()
     assert (stream.text, caught.value.provider) == (BEGINNING, label)
 
 
