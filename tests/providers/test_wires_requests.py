@@ -16,7 +16,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from g4ftrio import MessagesError, ParseError, SetupError, audio, file, image
-from tests.providers.all_wires import ALL, asking, fleet_of, last
+from tests.providers.all_wires import ALL, asking, fleet_of, last, sent
 
 pytestmark = pytest.mark.anyio
 
@@ -305,7 +305,10 @@ LAID_OVER: dict[str, tuple[dict[str, Any], Fragment, Fragment]] = {
 async def test_extra_fields_are_laid_over_the_body(label: str) -> None:
     params, extra, arrives = LAID_OVER[label]
     async with fleet_of(label, text=ANSWER) as fleet:
-        async with asking(fleet[label]).stream("Hi", extra_body={"only_here": 1, **extra}, **params) as stream:
+        async with asking(fleet[label]).stream(
+            "Hi", extra_body={"only_here": 1, "not_here": None, **extra}, **params
+        ) as stream:
             assert (await stream.collect()).text == ANSWER
         body = last(fleet[label]).body
     assert holds(body, {"only_here": 1, **arrives}), body
+    assert "not_here" not in sent(fleet[label])
