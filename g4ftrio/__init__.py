@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         RaceStream as RaceStream,
         Stream as Stream,
     )
+    from g4ftrio._structured import ParseError as ParseError
     from g4ftrio._sync import SyncStream as SyncStream
     from g4ftrio._timeouts import Timeout as Timeout
     from g4ftrio.transports.http import open_http_client as open_http_client
@@ -131,6 +132,7 @@ _HOMES = {
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
     "_stream": "RaceStream Stream",
+    "_structured": "ParseError",
     "_sync": "SyncStream",
     "_timeouts": "Timeout",
     "transports.http": "open_http_client",

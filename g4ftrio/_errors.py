@@ -20,6 +20,7 @@ Error
 │   │   ├── APITimeoutError         (TimeoutError) .kind: connect, first_chunk, stall, idle or total
 │   │   └── TruncatedError          the answer ended without its end marker; .text is what came
 │   ├── APIResponseValidationError  an answer that is not of the wire's form
+│   │   └── ParseError              (ValueError) nor of the form that was asked for; .text is all of it
 │   └── RejectedError               an answer, but not a clean one
 └── AllFailed                       every entrant of a race failed: .failures
 """
@@ -362,10 +363,16 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 
 
+_BY_CODE: dict[str, type[APIStatusError]] = {
+    "API_KEY_INVALID": AuthenticationError,  # with status 400, where others have 401
+}
+
+
 def status_error(
     status: int | None,
     message: str,
     *,
+    code: str = "",
     retry_after: float | None = None,
     request_id: str | None = None,
 ) -> APIStatusError:
@@ -373,9 +380,10 @@ def status_error(
 
     :param status: 400 to 599, or None where the service named none
     :param message: what the service said
+    :param code: what the service calls it; some codes say more than their status
     """
     default = InternalServerError if status is not None and status >= 500 else APIStatusError
-    kind = _BY_STATUS.get(status or 0, default)
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status or 0, default)
     return kind(excerpt(message), status=status, retry_after=retry_after, request_id=request_id)
 
 

@@ -21,7 +21,7 @@ from g4ftrio._chunks import (
     Usage,
 )
 from g4ftrio._completion import Completion
-from g4ftrio._errors import TruncatedError
+from g4ftrio._errors import ProviderError, TruncatedError
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, Source
 
@@ -69,7 +69,7 @@ class Gathered:
             usage=self.usage,
             finish_reason=self.finish_reason,
             others=tuple(self.others),
-            parsed=stream._parse(text) if stream._parse and not self.calls else None,
+            parsed=None if self.calls or self.refusal else stream._parsed(text),
             report=stream.report,
         )
 
@@ -216,6 +216,15 @@ class Stream(Gathering, ItemStream[Chunk]):
         gathered = self._so_far()
         kept = sum(isinstance(chunk, OUTPUT) for chunk in self._batch)
         self._record.wrote(kept + len(gathered.texts) + len(gathered.reasoning) + len(gathered.refusal))
+
+    def _parsed(self, text: str) -> Any:
+        if self._parse is None:
+            return None
+        try:
+            return self._parse(text)
+        except ProviderError as error:
+            error.provider = error.provider or self.provider
+            raise
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TruncatedError) and not error.text:

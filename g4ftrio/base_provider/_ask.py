@@ -14,7 +14,7 @@ from g4ftrio._chunks import Chunk
 from g4ftrio._report import EntrantReport
 from g4ftrio._source import Source, use_async_with
 from g4ftrio._stream import Stream
-from g4ftrio._structured import parse_response
+from g4ftrio._structured import json_schema, parse_response
 from g4ftrio._timeouts import Timeout
 
 __all__ = ("Ask", "StreamContext")
@@ -113,8 +113,8 @@ class StreamContext:
 
 
 def _parser(params: Mapping[str, Any]) -> Callable[[str], Any] | None:
-    """What turns the answer's text into what was asked for with ``response_format=``, if that was a type."""
+    """What turns the answer's text into what ``response_format=`` asked for, if that was a type or a schema."""
     wanted = params.get("response_format")
-    if wanted is None or isinstance(wanted, Mapping | str):
+    if wanted is None or isinstance(wanted, str) or (isinstance(wanted, Mapping) and json_schema(wanted) is None):
         return None
     return lambda text: parse_response(wanted, text)

@@ -65,7 +65,7 @@ class Anthropic(Struct, frozen=True, kw_only=True):
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; ``extra_body`` is laid over it, and takes a field out by None.
+        """Give the request's body. ``extra_body`` is laid over it, field by field; None takes one out.
 
         :raises SetupError: the wire has no form for a parameter
         :raises MessagesError: it has none for a message

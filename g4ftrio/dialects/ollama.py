@@ -56,7 +56,7 @@ class Ollama(Struct, frozen=True, kw_only=True):
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body. ``extra_body`` lies over it, its ``options`` over the options; None takes out.
+        """Give the request's body. ``extra_body`` is laid over it, its ``options`` over its options; None takes out.
 
         :raises SetupError: the wire has no form for something in the request
         """

@@ -50,7 +50,7 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; what is None is left out, so ``extra_body`` takes a field out by None."""
+        """Give the request's body. ``extra_body`` is laid over it, field by field; None takes one out."""
         body: dict[str, Any] = {"model": request.model, "messages": self._messages(request), **self.defaults}
         body |= {self._field(name): value for name, value in request.params.items() if name not in self.drop}
         body.pop("conversation", None)
