@@ -222,9 +222,8 @@ def vendors() -> set[str]:
 
 
 def wires() -> set[str]:
-    """The names of the dialects' modules, as they would be of classes and of labels, which write ``ws`` for sockets."""
+    """The names of the dialects' modules, as they would be of classes and of labels."""
     stems = {path.stem for path in (HOUSE / "dialects").glob("[!_]*.py")}
-    stems |= {stem.replace("socket", "ws") for stem in stems}
     return {stem.replace("_", joint) for stem in stems for joint in ("", "-", "_")}
 
 
