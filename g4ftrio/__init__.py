@@ -2,7 +2,7 @@
 
 The house, from the ground up; imports run down only, and a test keeps it so:
 
-    cli/  simulator/  testing.py     what is built with the library
+    cli/  simulator/  testing/       what is built with the library
     _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one

@@ -122,6 +122,14 @@ def port(running: Running) -> int:
         (["models", "opnai"], "did you mean openai"),
         (["models", "openai"], "openai: there is no API key. Set the OPENAI_API_KEY environment variable."),
         (["simulate", "--fault", "steady"], "'steady' is not NAME:FAULT, with a NAME out of promo, steady, patient"),
+        (
+            ["simulate", "--dialect", "steady:antropic"],
+            "steady: there is no dialect named 'antropic'; there is anthropic,",
+        ),
+        (
+            ["simulate", "--dialect", "nobody:anthropic"],
+            "'nobody:anthropic' is not NAME:DIALECT, with a NAME out of promo",
+        ),
         (["simulate", "--fault", "steady:stal"], "there is no fault named 'stal': did you mean 'stall"),
         (["simulate", "--fault", "steady:cut,aft=3"], "fault 'cut' does not take 'aft'; it takes after"),
         (["dance"], "No such command 'dance'"),
@@ -322,7 +330,7 @@ def test_a_bad_spec_in_the_environment_is_told_with_the_variable(run: Run, monke
 def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     services = (
         Service("promo", text="Late.", fault=Fault("advertising", seconds=30)),
-        Service("steady", first_token=0.05, text="Blue."),
+        Service("steady", first_token=0.05, text="Blue.", dialect="gemini-live"),
     )
     monkeypatch.setattr(_run, "DEMO", services)
 
@@ -342,7 +350,7 @@ def test_without_a_provider_the_simulated_fleet_answers_and_no_key_is_used(
         "no provider was named, so simulated ones answer. Found: openai (OPENAI_API_KEY)."
         " To ask them: g4ftrio race --all -m MODEL PROMPT"
     )
-    assert goes_to == "the prompt goes to promo (simulated), steady (simulated)"
+    assert goes_to == "the prompt goes to promo (simulated openai-compatible), steady (simulated gemini-live)"
     assert "promo: dropped: 44 characters filtered" in told.err
     assert SECRET not in told.out + told.err
 
@@ -390,12 +398,15 @@ def test_the_list_of_providers_says_whether_there_is_a_key_and_never_the_key(
     told = run("providers")
     rows = [line.split() for line in told.out.splitlines()]
 
-    assert rows[0] == ["PROVIDER", "ADDRESS", "KEY", "SET"]
-    assert ["openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "yes"] in rows
-    assert ["deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "no"] in rows
+    assert rows[0] == ["PROVIDER", "ADDRESS", "KEY", "SET", "WIRE"]
+    assert ["openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "yes", "OpenAIChat"] in rows
+    assert ["deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "no", "OpenAIChat"] in rows
     described = {row["label"]: row for row in run("providers", "--json").json}
     assert described["openai"]["key_is_set"] is True
     assert described["vllm"]["needs_key"] is False
+    assert [described[label]["wire"] for label in ("gemini", "gemini-live", "openai-responses-ws")] == [
+        *("Gemini", "GeminiLive", "OpenAIResponsesSocket")
+    ]
     assert SECRET not in told.out + json.dumps(described)
 
 
@@ -456,6 +467,30 @@ def test_a_fleet_is_declared_by_faults_and_seed() -> None:
     assert {promo.seed, steady.seed, patient.seed} == {7}
     with pytest.raises(errors.SetupError, match="NAME:FAULT"):
         fleet_of(["nobody:cut"], 0)
+
+
+def test_a_fleet_speaks_several_dialects_or_those_that_are_named() -> None:
+    assert [each.dialect for each in fleet_of([], 0)] == ["openai-compatible", "anthropic", "openai-responses-ws"]
+    named = fleet_of([], 0, ["gemini", "patient:gemini-live"])
+    assert [each.dialect for each in named] == ["gemini", "gemini", "gemini-live"]
+
+
+def test_all_asks_a_service_once_however_many_wires_it_is_known_by(
+    run: Run, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_listens(places: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        return places & {("127.0.0.1", port(fleet("many")))}
+
+    monkeypatch.setattr(_found, "_open", one_listens)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("GEMINI_API_KEY", SECRET)
+    monkeypatch.setenv("GOOGLE_API_KEY", SECRET)
+    monkeypatch.setenv("OLLAMA_HOST", fleet("many").api_base.removesuffix("/v1"))
+
+    found = [str(each) for each in anyio.run(_found.look)]
+
+    here = f"127.0.0.1:{port(fleet('many'))}"
+    assert found == ["gemini (GEMINI_API_KEY)", f"ollama ({here})", "openai (OPENAI_API_KEY)"]
 
 
 # --- errors in words ---

@@ -229,10 +229,10 @@ def test_the_simulated_fleet_runs_until_it_is_interrupted() -> None:
         status, out, err = process.end()
 
     assert (status, err) == (130, b"")
-    assert re.findall(r"-p openai-compatible/(\w+)@http://127.0.0.1:\d+/v1", out.decode()) == [
-        "promo",
-        "steady",
-        "patient",
+    assert re.findall(r"-p ([\w/-]+)@http://127.0.0.1:\d+", out.decode()) == [
+        "openai-compatible/promo",
+        "anthropic/steady",
+        "openai-responses-ws/patient",
     ]
 
 

@@ -24,6 +24,7 @@ from g4ftrio.cli._screen import choose
 from g4ftrio.cli._signals import until_interrupted
 from g4ftrio.cli._simulate import simulate as run_fleet
 from g4ftrio.simulator import FAULTS
+from g4ftrio.simulator._dialects import DIALECTS, SOCKETS
 
 __all__ = ("run",)
 
@@ -92,18 +93,28 @@ def models(spec: str, *, as_json: bool, loop: str) -> int:
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="The first service's port.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME:FAULT", help="What goes wrong with a service.")
+@click.option(
+    "--dialect",
+    "dialects",
+    multiple=True,
+    metavar="[NAME:]DIALECT",
+    help=f"What a service speaks, or all do: {', '.join((*DIALECTS, *SOCKETS))}.",
+)
 @click.option("--seed", type=int, default=0, metavar="N", help="What the times and answers are drawn from.")
 @click.option("--faults", "lists_faults", is_flag=True, help="List the faults, and end.")
 @loop
-def simulate(*, port: int, faults: Sequence[str], seed: int, lists_faults: bool, loop: str) -> int:
+def simulate(
+    *, port: int, faults: Sequence[str], dialects: Sequence[str], seed: int, lists_faults: bool, loop: str
+) -> int:
     """Run simulated providers until Ctrl-C, and write the command that races them.
 
     FAULT may be followed by settings, as in steady:cut,after=3; none makes a service well.
+    Without --dialect each service has its own wire, one of them over a WebSocket.
     """
     if lists_faults:
         click.echo("".join(f"{name:<16}  {effect}\n" for name, effect in FAULTS.items()), nl=False)
         return 0
-    return _on(loop, partial(run_fleet, fleet_of(faults, seed), port, Output(sys.stdout)))
+    return _on(loop, partial(run_fleet, fleet_of(faults, seed, dialects), port, Output(sys.stdout)))
 
 
 def _ask(

@@ -16,7 +16,7 @@ from g4ftrio._request import ChatRequest
 from g4ftrio._structured import json_schema
 from g4ftrio.dialects._anthropic_events import AnthropicDecoder
 from g4ftrio.dialects._anthropic_turns import system_of, turns_of
-from g4ftrio.dialects._base import expressed
+from g4ftrio.dialects._base import expressed, stops
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models
 from g4ftrio.dialects._tools import choice_of, functions_of
@@ -137,7 +137,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     if (temperature := params.get("temperature")) is not None:
         fields["temperature"] = _checked(temperature)
     if (stop := params.get("stop")) is not None:
-        fields["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+        fields["stop_sequences"] = stops(stop)
     if (user := params.get("user")) is not None:
         fields["metadata"] = {"user_id": user}
     return fields

@@ -14,7 +14,7 @@ from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer, framer_for
 from g4ftrio._request import ChatRequest
 from g4ftrio._structured import json_schema
-from g4ftrio.dialects._base import expressed
+from g4ftrio.dialects._base import expressed, stops
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models
 from g4ftrio.dialects._ollama_lines import NAME, OllamaDecoder
@@ -101,8 +101,8 @@ def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options(params: Mapping[str, Any]) -> dict[str, Any]:
     options = {told: params[name] for name, told in _OPTIONS.items() if name in params}
-    if isinstance(stop := options.get("stop"), str):
-        options["stop"] = [stop]
+    if "stop" in options:
+        options["stop"] = stops(options["stop"])
     return options
 
 

@@ -93,7 +93,15 @@ class Anthropic(HttpProvider):
 
 
 class OpenAIResponses(HttpProvider):
-    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps."""
+    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps.
+
+    Other services speak it, too; with a key of theirs as ``api_key=`` they are asked by their ``api_base=``:
+
+    * xAI, ``https://api.x.ai/v1``
+    * Azure, ``https://RESOURCE.openai.azure.com/openai/v1``, which takes its keys as bearers as well
+    * Vercel's gateway, ``https://ai-gateway.vercel.sh/v1``
+    * OpenRouter, ``https://openrouter.ai/api/v1``: in beta, and it keeps no conversations
+    """
 
     label = "openai-responses"
     url = "https://platform.openai.com"
@@ -104,7 +112,13 @@ class OpenAIResponses(HttpProvider):
 
 
 class OpenAIResponsesWebSocket(SocketProvider):
-    """OpenAI's Responses over a WebSocket; other services that have that door need but their ``api_base``."""
+    """OpenAI's Responses over a WebSocket.
+
+    xAI, Azure and Vercel's gateway have that door where they have the one over HTTP: for their ``api_base=`` see
+    ``OpenAIResponses``. Sources: https://docs.x.ai/developers/advanced-api-usage/websocket-mode,
+    https://learn.microsoft.com/azure/foundry/openai/how-to/websockets,
+    https://vercel.com/docs/ai-gateway/sdks-and-apis/responses/websockets.
+    """
 
     label = "openai-responses-ws"
     url = "https://platform.openai.com"

@@ -210,7 +210,7 @@ class HttpProvider(AnsweringProvider):
             messages=messages if self.supports_system_message else fold_system(messages),
             stream=bool(params.get("stream", True)) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
-            extra_body=dict(params.get("extra_body", {})),
+            extra_body=_mapping("extra_body", params),
         )
 
     async def _call(self, ask: Ask, path: str, body: bytes = b"") -> tuple[Call, tuple[str, ...]]:
@@ -322,11 +322,18 @@ class HttpProvider(AnsweringProvider):
 
 @contextmanager
 def naming(provider: str) -> Iterator[None]:
-    """Put the provider's name before what a dialect says of a request that it cannot express."""
+    """Put the provider's name before what a dialect says of a request that it cannot express, nor write as JSON."""
     try:
         yield
-    except SetupError as error:
+    except (SetupError, TypeError) as error:
         raise type(error)(f"{provider}: {error}") from error
+
+
+def _mapping(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    given = params.get(name, {})
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping, {name}={{...}}, not {type(given).__name__}")
+    return dict(given)
 
 
 def _is_of(provider: str, owner: str) -> bool:
