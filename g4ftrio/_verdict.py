@@ -31,7 +31,7 @@ _VERDICTS: tuple[tuple[type[Exception], Verdict], ...] = (
     (ProviderError, "request"),  # 400, 401, 402, 403, 404, 409, 422; an answer that was not clean
     (OSError, "failure"),  # of providers that translate nothing; ``TimeoutError`` is one
 )
-_REQUEST_TIMEOUT = 408  # the one status below 500, beside 429, that speaks of the service
+_OF_THE_SERVICE = (408, None)  # a request that took too long, and an error that was sent in place of the answer
 
 
 def verdict(error: Exception) -> Verdict:
@@ -45,7 +45,7 @@ def verdict(error: Exception) -> Verdict:
         return _worst(list(error.failures.values()))
     if isinstance(error, ExceptionGroup):
         return _worst(list(error.exceptions))
-    if isinstance(error, APIStatusError) and error.status == _REQUEST_TIMEOUT:
+    if type(error) is APIStatusError and error.status in _OF_THE_SERVICE:
         return "failure"
     return next((what for kind, what in _VERDICTS if isinstance(error, kind)), "unknown")
 

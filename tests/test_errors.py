@@ -18,6 +18,7 @@ from g4ftrio._errors import (
     Error,
     EventLoopRunningError,
     InternalServerError,
+    LimitError,
     MessagesError,
     MissingKeyError,
     ModelNotFoundError,
@@ -78,6 +79,14 @@ WORDS: list[tuple[Error, str]] = [
     (an(APIConnectionError, "reset by peer"), "one/a: the connection failed: reset by peer"),
     (an(TruncatedError, "no [DONE]"), "one/a: the answer was cut off: no [DONE]"),
     (an(APIResponseValidationError, "<html>"), "one/a: an answer that cannot be read: <html>"),
+    (
+        LimitError("limit", 4, provider="a"),
+        "a: 4 requests at once are all that limit=4 allows. Raise it, or let a request wait longer for its turn (wait=).",
+    ),
+    (
+        LimitError("tokens", 9000, 60.0, retry_after=2.5),
+        "9000 tokens in 60 s are all that rate= allows. Raise it, or let a request wait longer for its turn (wait=).",
+    ),
     (an(RejectedError, "empty"), "one/a: the answer was rejected: empty"),
     (
         APITimeoutError("connect", 5, provider="one/a"),
@@ -147,6 +156,7 @@ TREE: dict[type[Exception], tuple[type[Exception], ...]] = {
     APITimeoutError: (APIConnectionError, TimeoutError),
     TruncatedError: (APIConnectionError,),
     APIResponseValidationError: (ProviderError,),
+    LimitError: (ProviderError,),
     RejectedError: (ProviderError,),
     AllFailed: (Error,),
 }
