@@ -340,11 +340,10 @@ class LimitError(ProviderError):
         return type(self), (self.limit, self.value, self.per), self.__dict__
 
     def __str__(self) -> str:
-        if self.limit == "limit":
-            text = f"{self.value} requests at once are all that limit={self.value} allows. Raise it"
-        else:
-            text = f"{self.value} {self.limit} in {self.per:g} s are all that rate= allows. Raise it"
-        text += ", or let a request wait longer for its turn (wait=)."
+        text = f"the limit of requests at once is reached (limit={self.value})"
+        if self.limit != "limit":
+            text = f"the rate of {self.limit} is used up ({self.value} in {self.per:g} s)"
+        text += ". Raise it, or let a request wait longer for its turn (wait=)."
         return f"{self.provider}: {text}" if self.provider else text
 
 

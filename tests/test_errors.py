@@ -81,11 +81,12 @@ WORDS: list[tuple[Error, str]] = [
     (an(APIResponseValidationError, "<html>"), "one/a: an answer that cannot be read: <html>"),
     (
         LimitError("limit", 4, provider="a"),
-        "a: 4 requests at once are all that limit=4 allows. Raise it, or let a request wait longer for its turn (wait=).",
+        "a: the limit of requests at once is reached (limit=4). "  # noqa: ISC004  # one sentence in two lines
+        "Raise it, or let a request wait longer for its turn (wait=).",
     ),
     (
         LimitError("tokens", 9000, 60.0, retry_after=2.5),
-        "9000 tokens in 60 s are all that rate= allows. Raise it, or let a request wait longer for its turn (wait=).",
+        "the rate of tokens is used up (9000 in 60 s). Raise it, or let a request wait longer for its turn (wait=).",
     ),
     (an(RejectedError, "empty"), "one/a: the answer was rejected: empty"),
     (
