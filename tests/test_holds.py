@@ -63,7 +63,7 @@ async def test_who_keeps_failing_is_left_alone_tried_once_and_taken_back() -> No
 async def test_the_breaker_is_on_by_default_and_can_be_switched_off() -> None:
     for settings, asked in (({}, 5), ({"breaker": None}, 9)):
         one = scripted("one", error=DOWN)
-        async with Fallback([one, scripted("other", "b")], **settings) as llm:  # type: ignore[arg-type]  # a mapping of any
+        async with Fallback([one, scripted("other", "b")], **settings) as llm:
             for _ in range(9):
                 await ask(llm)
         assert len(one.asked) == asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import pytest
@@ -26,6 +26,7 @@ from g4ftrio import (
 )
 from g4ftrio._cleaning import ChunkFilter
 from g4ftrio._limits import Limiter, estimated_tokens
+from g4ftrio._sync import Backend
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.testing import Scripted
 from tests import clocks
@@ -111,7 +112,7 @@ async def test_a_settled_stream_keeps_its_place_until_it_is_closed() -> None:
 
 async def test_a_generator_keeps_its_place_until_it_is_closed() -> None:
     one = Scripted(["a", "b"], limit=1, wait=0)
-    chunks = one.create_async_generator("", [{"role": "user", "content": "Why?"}])
+    chunks: Any = one.create_async_generator("", [{"role": "user", "content": "Why?"}])
     assert await anext(chunks) == "a"
     with pytest.raises(LimitError):
         await one.complete("Why?")
@@ -419,9 +420,9 @@ async def test_whatever_happens_the_limits_are_kept_in_order_and_everybody_is_se
         ended.append(number)
 
     async with anyio.create_task_group() as tasks:
-        for number, (gap, *rest) in enumerate(requests):
+        for number, (gap, seconds, tokens, patience) in enumerate(requests):
             await anyio.sleep(gap)
-            tasks.start_soon(run, number, *rest)
+            tasks.start_soon(run, number, seconds, tokens, patience)
             await clocks.settle()
     assert [served[number] for number in sorted(served)] == sorted(served.values())
     assert sorted(ended) == list(range(len(requests)))
@@ -455,8 +456,8 @@ def test_an_instance_is_limited_across_threads_and_loops() -> None:
 
 def test_a_rate_outlives_the_loop_that_used_it() -> None:
     one = Scripted("a", rate=Rate(requests=2, per=60), wait=0)
-    for backend in ("trio", "asyncio"):
-        assert one.complete_sync("Why?", backend=backend).text == "a"  # type: ignore[arg-type]  # a str of the tuple
+    for backend in get_args(Backend):
+        assert one.complete_sync("Why?", backend=backend).text == "a"
     with pytest.raises(LimitError) as caught:
         one.complete_sync("Why?")
     assert 50 < (caught.value.retry_after or 0) <= 60
