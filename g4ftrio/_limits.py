@@ -141,7 +141,8 @@ class Limiter:
         """
         ticket = Ticket(tokens)
         late = current_time() + self._wait
-        self._line.append(ticket)
+        with self._lock:
+            self._line.append(ticket)
         try:
             room = self._admit(ticket)
             while not ticket.is_in:
@@ -164,8 +165,7 @@ class Limiter:
         if tokens is not None:
             ticket.tokens = tokens
         self._left.append(ticket)
-        with suppress(IndexError):  # nobody waits; whoever comes next sees to it
-            self._line[0].wake()
+        self._wake_first()
 
     def _admit(self, ticket: Ticket) -> float:
         """Let in who can go in; when this one should look again without being woken, by the running loop's clock."""
@@ -176,21 +176,19 @@ class Limiter:
             moved = False
             while self._line:
                 head = self._line[0]
-                if not head.gone:
-                    room = self._room_at(head, now)
-                    if room > now:
-                        break
-                    self._take(head, now)
-                self._line.popleft()
+                room = self._room_at(head, now)
+                if room > now:
+                    break
+                self._take(self._line.popleft(), now)
                 moved = True
                 if head is not ticket:
                     head.wake()
             else:
                 return inf
-            if head is ticket:
-                return room - shift
-            if moved:
-                head.wake()  # it did not know that it is the first
+        if head is ticket:
+            return room - shift
+        if moved:
+            self._wake_first()  # it did not know that it is the first
         return inf
 
     def _withdraw(self, ticket: Ticket) -> None:
@@ -198,7 +196,13 @@ class Limiter:
             ticket.gone = True
             if ticket.is_in:
                 self._left.append(ticket)
-        self._admit(ticket)
+            else:
+                self._line.remove(ticket)
+        self._wake_first()
+
+    def _wake_first(self) -> None:
+        with suppress(IndexError):  # nobody waits; whoever comes next sees to what there is
+            self._line[0].wake()
 
     def _clear(self) -> None:
         """See to those who have left."""
