@@ -98,6 +98,10 @@ class Health:
         self._breaker = breaker
         self._circuits: dict[str, Circuit] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there is anybody who is not well."""
+        return bool(self._circuits)
+
     def paused_until(self, key: str) -> float:
         """Until when the service itself wants to be left alone."""
         circuit = self._circuits.get(key)

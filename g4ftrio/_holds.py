@@ -22,15 +22,14 @@ class Holds:
 
     :param keys: the keys of the entrants by their names, in their order
     :param clock: the clock that ``health`` goes by
-    :param total: seconds that the race may take, counted from the first question
+    :param total: seconds that the race may take from now on
     """
 
     def __init__(self, health: Health, keys: Mapping[str, str], clock: Callable[[], float], total: float = inf) -> None:
         self._health = health
         self._keys = keys
         self._clock = clock
-        self._total = total
-        self._deadline: float | None = None
+        self._deadline = clock() + total
         self._waiting = dict.fromkeys(keys)
         self._running: set[str] = set()
         self._trials: set[str] = set()
@@ -38,9 +37,9 @@ class Holds:
 
     def until(self, name: str) -> float:
         """The moment before which an entrant that waits is not started."""
+        if not self._health:
+            return -inf
         held, now = self._held(name), self._clock()
-        if self._deadline is None:
-            self._deadline = now + self._total
         if held <= now or self._running or any(self._held(other) <= now for other in self._waiting):
             return held
         first = min(self._waiting, key=lambda other: (max(self._paused(other), now), self._held(other)))

@@ -24,7 +24,6 @@ _EPOCH, _EPOCH_MS = 1e9, 1e12  # numbers from here on are moments, not durations
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|s|m|h|d)", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,12})?", re.ASCII)
-_NUMBERS = frozenset({"limit", "remaining", "reset"})
 
 
 def exhausted_for(headers: Mapping[str, str], now: float) -> float | None:
@@ -34,24 +33,20 @@ def exhausted_for(headers: Mapping[str, str], now: float) -> float | None:
     :param now: the wall clock, in seconds since the epoch
     :return: 0 to a day
     """
-    kinds: dict[str, dict[str, str]] = {}
-    for name in headers:
-        if _MARK in name:
-            words = name.partition(_MARK)[2].split("-")
-            kind = "-".join(word for word in words if word not in _NUMBERS)
-            kinds.setdefault(kind, {}).update({word: headers[name] for word in words if word in _NUMBERS})
-    waits = [wait for kind, said in kinds.items() if (wait := _wait(kind, said, now)) is not None]
+    if _MARK not in "\n".join(headers):  # as in most heads
+        return None
+    spent = [name for name in headers if _MARK in name and "remaining" in name and _number(headers[name]) == 0]
+    waits = [wait for name in spent if (wait := _wait(name, headers, now)) is not None]
     return max(waits, default=None)
 
 
-def _wait(kind: str, said: Mapping[str, str], now: float) -> float | None:
-    if _number(said.get("remaining", "")) != 0:
-        return None
-    reset = _seconds(said.get("reset", ""), now)
+def _wait(name: str, headers: Mapping[str, str], now: float) -> float | None:
+    reset = _seconds(headers.get(name.replace("remaining", "reset"), ""), now)
     if reset is None:
         return None
-    need = _REQUEST if "tokens" in kind else 1.0
-    limit = _number(said.get("limit", "")) if kind else None  # without a kind nobody knows what is counted
+    is_of_something = not name.endswith(f"{_MARK}remaining")  # else nobody knows what is counted
+    limit = _number(headers.get(name.replace("remaining", "limit"), "")) if is_of_something else None
+    need = _REQUEST if "tokens" in name else 1.0
     return min(max(reset, 0.0), _DAY) * (min(1.0, need / limit) if limit else 1.0)
 
 
