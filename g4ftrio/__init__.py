@@ -3,7 +3,7 @@
 The house, from the ground up; imports run down only, and a test keeps it so:
 
     cli/  simulator/  testing/       what is built with the library
-    _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
+    _compose  _cleaned  _retry       Race, Fallback, Cleaned, Retry: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one
     _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         Error as Error,
         EventLoopRunningError as EventLoopRunningError,
         InternalServerError as InternalServerError,
+        LimitError as LimitError,
         MessagesError as MessagesError,
         MissingAuthError as MissingAuthError,
         MissingKeyError as MissingKeyError,
@@ -82,7 +83,9 @@ if TYPE_CHECKING:
         UnknownProviderError as UnknownProviderError,
         UnprocessableEntityError as UnprocessableEntityError,
     )
+    from g4ftrio._health import Breaker as Breaker
     from g4ftrio._iterators import race_iterators as race_iterators
+    from g4ftrio._limits import Rate as Rate
     from g4ftrio._messages import (
         audio as audio,
         file as file,
@@ -99,6 +102,10 @@ if TYPE_CHECKING:
         RaceReport as RaceReport,
     )
     from g4ftrio._request import ChatParams as ChatParams
+    from g4ftrio._retry import (
+        Retry as Retry,
+        full_jitter as full_jitter,
+    )
     from g4ftrio._stream import (
         RaceStream as RaceStream,
         Stream as Stream,
@@ -106,6 +113,7 @@ if TYPE_CHECKING:
     from g4ftrio._structured import ParseError as ParseError
     from g4ftrio._sync import SyncStream as SyncStream
     from g4ftrio._timeouts import Timeout as Timeout
+    from g4ftrio._verdict import worth_retrying as worth_retrying
     from g4ftrio.transports.http import open_http_client as open_http_client
 
 # Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
@@ -121,20 +129,24 @@ _HOMES = {
     "_compose": "Fallback Race race race_sync",
     "_errors": """
         AllFailed APIConnectionError APIResponseValidationError APIStatusError APITimeoutError AuthenticationError
-        BadRequestError ConflictError Error EventLoopRunningError InternalServerError MessagesError MissingAuthError
-        MissingKeyError ModelNotFoundError NotFoundError PaymentRequiredError PermissionDeniedError ProviderError
-        ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError TruncatedError
-        UnknownModelError UnknownProviderError UnprocessableEntityError
+        BadRequestError ConflictError Error EventLoopRunningError InternalServerError LimitError MessagesError
+        MissingAuthError MissingKeyError ModelNotFoundError NotFoundError PaymentRequiredError PermissionDeniedError
+        ProviderError ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError
+        TruncatedError UnknownModelError UnknownProviderError UnprocessableEntityError
     """,
+    "_health": "Breaker",
     "_iterators": "race_iterators",
+    "_limits": "Rate",
     "_messages": "audio file image",
     "_policies": "Policy fallback parallel staggered",
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
+    "_retry": "Retry full_jitter",
     "_stream": "RaceStream Stream",
     "_structured": "ParseError",
     "_sync": "SyncStream",
     "_timeouts": "Timeout",
+    "_verdict": "worth_retrying",
     "transports.http": "open_http_client",
 }
 _PACKAGES = ("base_provider", "bench", "providers", "simulator", "testing", "typing")

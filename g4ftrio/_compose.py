@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from math import inf
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 import anyio
-from anyio import current_time
+from anyio import CancelScope
 
 from g4ftrio import providers as _providers
+from g4ftrio._bill import Price, check_prices
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
-from g4ftrio._errors import APITimeoutError, ProviderError, SetupError, UnknownProviderError
+from g4ftrio._errors import APITimeoutError, SetupError, UnknownProviderError
 from g4ftrio._gate import ChunkGate, Clean
+from g4ftrio._health import Breaker, Health
+from g4ftrio._holds import Holds
+from g4ftrio._loops import clock
 from g4ftrio._messages import Messages
 from g4ftrio._policies import Policy, fallback, parallel
 from g4ftrio._race import Entrant, Race as _Race
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams
 from g4ftrio._source import Source
+from g4ftrio._state_file import load_state, save_state
 from g4ftrio._sync import Backend, SyncStream
+from g4ftrio._timeline import to_timeline
 from g4ftrio._timeouts import TimeoutTypes
 from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
 from g4ftrio.base_provider._binding import on_class_too
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = ("Fallback", "Race", "RaceContext", "race", "race_sync")
+
+_BREAKER = Breaker()
 
 
 def race(
@@ -106,13 +114,17 @@ class Race(AnsweringProvider):
     """Several providers as one: every request is a race among them.
 
     ``async with Race([...]) as llm`` is the long-lived form: it keeps one HTTP client for the entrants that have none,
-    and remembers for how long a service asked to be left alone. It belongs to one event loop.
+    and remembers how each fares: one that keeps failing, or asks for a pause, is left alone for a while. It belongs to
+    one event loop.
 
     :param providers: instances, classes, or specs: ``provider[/model][@base_url]``
     :param policy: when to start whom
     :param clean: what decides a race; see ``race``
     :param grace: seconds that a loser has to close itself
     :param skip_unready: leave out entrants whose set-up is wrong instead of raising
+    :param breaker: when one that fails is left alone; None is never, unless the service itself asks for it
+    :param prices: ``{"provider/model": (input, output)}`` for a million tokens each, so that the report has costs
+    :param state: a file from which ``async with`` takes what was learned before, and where it is kept at the end
     """
 
     label = "race"
@@ -127,9 +139,14 @@ class Race(AnsweringProvider):
         clean: Clean = is_content,
         grace: float = 1.0,
         skip_unready: bool = False,
+        breaker: Breaker | None = _BREAKER,
+        prices: Mapping[str, Price] | None = None,
+        state: str | PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        if self._limiter is not None:
+            raise SetupError("limit= and rate= are for providers: give them to the entrants of the race")
         if isinstance(providers, str) or not providers:
             raise SetupError("a race needs a list of at least one provider")
         self.entrants = _resolved(providers, skip_unknown=skip_unready)
@@ -137,7 +154,9 @@ class Race(AnsweringProvider):
         self.clean = clean
         self.grace = grace
         self.skip_unready = skip_unready
-        self._held: dict[str, float] = {}
+        self._health = Health(breaker)
+        self._prices = check_prices(prices)
+        self._state = state
         self._shared: httpx.AsyncClient | None = None
         self._loop: object = None
 
@@ -184,13 +203,31 @@ class Race(AnsweringProvider):
 
     async def __aenter__(self) -> Self:
         self._loop = anyio.lowlevel.current_token()
+        if self._state is not None:
+            await self.load(self._state)
         self._shared = self._client or open_http_client(proxy=self._proxy)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         shared, self._shared = self._shared, None
-        if shared is not None and shared is not self._client:
-            await shared.aclose()
+        try:
+            if shared is not None and shared is not self._client:
+                await shared.aclose()
+        finally:
+            if self._state is not None:
+                with CancelScope(shield=True):  # some milliseconds, also for who is cancelled
+                    await self.save(self._state)
+
+    async def save(self, path: str | PathLike[str]) -> None:
+        """Keep in a small JSON file what was learned: who fares how, and what the policy has measured.
+
+        A file that cannot be written is a warning in the log of ``g4ftrio``, not an error.
+        """
+        await save_state(path, self._health, self.policy)
+
+    async def load(self, path: str | PathLike[str]) -> None:
+        """Take over what ``save`` has kept; a file that is missing changes nothing, one that is broken is logged."""
+        await load_state(path, self._health, self.policy)
 
     @property
     def _needs_client(self) -> bool:
@@ -232,14 +269,15 @@ class Race(AnsweringProvider):
             key = provider._called(asked)
             name = names.distinct(key)
             keys[name] = key
-            entrants.append(self._entrant(provider, ask, EntrantReport(name=name, model=asked), client))
+            record = EntrantReport(name=name, model=asked, price=self._prices.get(key))
+            entrants.append(self._entrant(provider, ask, record, client))
         return _Race(
             entrants,
             policy=self.policy,
             grace=self.grace,
             total=ask.timeout.total,
             late=partial(APITimeoutError, "total", ask.timeout.total, provider=self.name),
-            keeper=_Book(self._held, keys),
+            keeper=_Book(self._health, keys, ask.timeout.total),
         )
 
     def _entrant(
@@ -290,25 +328,26 @@ class Fallback(Race):
 class _Book:
     """What is kept of one race's entrants for the next races.
 
-    :param held: until when a service asked to be left alone, by its key
     :param keys: the keys of the entrants by their names
+    :param total: seconds that this race may take
     """
 
-    def __init__(self, held: dict[str, float], keys: Mapping[str, str]) -> None:
-        self._held = held
-        self._keys = keys
+    def __init__(self, health: Health, keys: Mapping[str, str], total: float) -> None:
+        shift, now = to_timeline(), clock()
+        self._shift = shift
+        self._holds = Holds(health, keys, lambda: now() + shift, total)
 
     def held_until(self, name: str) -> float:
-        return self._held.get(self._keys[name], -inf)
+        return self._holds.until(name) - self._shift
 
-    def started(self, name: str) -> None: ...
+    def started(self, name: str) -> None:
+        self._holds.started(name)
 
     def decided(self, record: EntrantReport, seconds: float) -> None:  # noqa: ARG002  # the protocol's signature
-        error = record.error
-        if record.outcome == "failed" and isinstance(error, ProviderError) and error.retry_after:
-            self._held[self._keys[record.name]] = current_time() + error.retry_after
+        self._holds.decided(record)
 
-    def ended(self, name: str) -> None: ...
+    def ended(self, name: str) -> None:
+        self._holds.ended(name)
 
 
 def _resolved(providers: Sequence[ProviderTypes], *, skip_unknown: bool) -> tuple[AbstractProvider, ...]:

@@ -189,7 +189,14 @@ class RacedAnswer:
             return first
         if self._won is None:
             return []
-        return await self._won.source.pull()
+        record = self._won.entrant.record
+        try:
+            batch = await self._won.source.pull()
+        except Exception as error:
+            record.error = error  # for the inner race's report, and for what it keeps of its entrants
+            raise
+        record.note_usage(batch[-1:])
+        return batch
 
     async def aclose(self) -> None:
         """Say that no more is wanted."""

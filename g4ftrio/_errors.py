@@ -21,6 +21,7 @@ Error
 │   │   └── TruncatedError          the answer ended without its end marker; .text is what came
 │   ├── APIResponseValidationError  an answer that is not of the wire's form
 │   │   └── ParseError              (ValueError) nor of the form that was asked for; .text is all of it
+│   ├── LimitError                  a limit of one's own (limit=, rate=) was reached; nothing was sent
 │   └── RejectedError               an answer, but not a clean one
 └── AllFailed                       every entrant of a race failed: .failures
 """
@@ -42,6 +43,7 @@ __all__ = (
     "Error",
     "EventLoopRunningError",
     "InternalServerError",
+    "LimitError",
     "MessagesError",
     "MissingAuthError",
     "MissingKeyError",
@@ -316,6 +318,34 @@ class APIResponseValidationError(ProviderError):
     """An answer that is not of the wire's form."""
 
     what = "an answer that cannot be read"
+
+
+class LimitError(ProviderError):
+    """A limit that the program itself has set for a provider was reached; nothing was sent.
+
+    :ivar limit: which one: ``limit`` (requests at once), ``requests`` or ``tokens`` (of the rate)
+    :ivar value: how many
+    :ivar per: the seconds that a rate counts over, 0 for ``limit``
+    :ivar retry_after: seconds until there is room, or None where that is unknown
+    """
+
+    def __init__(
+        self, limit: str, value: int, per: float = 0.0, *, retry_after: float | None = None, provider: str | None = None
+    ) -> None:
+        super().__init__(provider=provider, retry_after=retry_after)
+        self.limit = limit
+        self.value = value
+        self.per = per
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.limit, self.value, self.per), self.__dict__
+
+    def __str__(self) -> str:
+        text = f"the limit of requests at once is reached (limit={self.value})"
+        if self.limit != "limit":
+            text = f"the rate of {self.limit} is used up ({self.value} in {self.per:g} s)"
+        text += ". Raise it, or let a request wait longer for its turn (wait=)."
+        return f"{self.provider}: {text}" if self.provider else text
 
 
 class RejectedError(ProviderError):

@@ -80,7 +80,6 @@ class Entrant(Generic[T]):
         self.detachable = detachable
         self.limit = limit
         self.late = late
-        self.began = 0.0
         self.opened = False
         self.dropped = False
 
@@ -96,7 +95,6 @@ class Entrant(Generic[T]):
     def starts(self, now: float) -> None:
         """Begin to count its time."""
         self.record.outcome = "running"
-        self.began = now
         self.record.stamp("started_at")
         self.hard = CancelScope(deadline=now + self.limit)
         self.step = CancelScope()
@@ -135,7 +133,7 @@ class Keeper(Protocol):
         """It was started."""
 
     def decided(self, record: EntrantReport, seconds: float) -> None:
-        """It won, lost, failed, was rejected or cancelled, so many seconds after its start; said once."""
+        """It won, lost, failed, was rejected or cancelled, so many seconds after it was asked; said once."""
 
     def ended(self, name: str) -> None:
         """It is closed: it uses nothing any more."""
@@ -368,7 +366,8 @@ class Race(Generic[T]):
             self._closing_error = error
 
     def _decided(self, entrant: Entrant[T]) -> None:
-        self._keeper.decided(entrant.record, self._now() - entrant.began)
+        asked = entrant.record.started_at  # None while it waits for its turn, and nobody was asked yet
+        self._keeper.decided(entrant.record, 0.0 if asked is None else entrant.record.clock() - asked)
 
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:

@@ -7,12 +7,16 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from g4ftrio._bill import Bill, Known, Price, total
 from g4ftrio._chunks import Chunk, Usage
 from g4ftrio._errors import describe
 
 __all__ = ("EntrantReport", "Outcome", "RaceReport")
 
 Outcome: TypeAlias = Literal["won", "lost", "failed", "rejected", "cancelled", "not_started", "running"]
+
+
+_UNSHOWN = frozenset({"clock", "price"})
 
 
 def _never() -> float:
@@ -25,6 +29,8 @@ class EntrantReport(Struct, kw_only=True):
     ``connected_at`` stays None where a kept-alive connection was used; ``retries`` counts the kept ones that turned out
     to be dead, so that the request was sent again. ``usage_known`` tells what ``usage`` is worth:
     ``exact`` where the service said it, ``at_least`` where the answer was cut short after some chunks, ``unknown``.
+    ``attempts`` are those that failed and were repeated. ``pause`` are the seconds for which the head of an answer says
+    that the service has no more to give, ``price`` is that of a million tokens, of input and of output.
     """
 
     name: str
@@ -42,8 +48,11 @@ class EntrantReport(Struct, kw_only=True):
     filtered: int = 0
     error: Exception | None = None
     usage: Usage | None = None
-    usage_known: Literal["exact", "at_least", "unknown"] = "unknown"
+    usage_known: Known = "unknown"
     race: RaceReport | None = None
+    attempts: list[EntrantReport] = field(default_factory=list)
+    price: Price | None = None
+    pause: float | None = None
     clock: Callable[[], float] = field(default=_never)
 
     def stamp(self, event: str) -> None:
@@ -62,9 +71,25 @@ class EntrantReport(Struct, kw_only=True):
         if pieces and self.usage_known != "exact":
             self.usage, self.usage_known = Usage(output_tokens=pieces), "at_least"
 
+    @property
+    def cost(self) -> float | None:
+        """What its tokens cost, with those of earlier attempts or of a race inside it; None where nothing is known."""
+        return self._bill().cost
+
+    @property
+    def cost_known(self) -> Known:
+        """What ``cost`` is worth, as ``usage_known``."""
+        return self._bill().known
+
+    def _bill(self) -> Bill:
+        if self.price is None and self.race is not None:
+            return self.race._bill()
+        return total([Bill.of(self.price, self.usage, self.usage_known), *(each._bill() for each in self.attempts)])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; errors as text, times to the microsecond."""
-        return {name: _plain(getattr(self, name)) for name in self.__struct_fields__ if name != "clock"}
+        values = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _UNSHOWN}
+        return _plain({**values, "cost": self.cost, "cost_known": self.cost_known})  # type: ignore[no-any-return]  # a dict
 
     def __repr__(self) -> str:
         at = "" if self.clean_at is None else f" clean_at={self.clean_at:.3f}"
@@ -82,9 +107,23 @@ class RaceReport(Struct, kw_only=True):
         """The record of the entrant that won, or None."""
         return next((entrant for entrant in self.entrants if entrant.outcome == "won"), None)
 
+    @property
+    def cost(self) -> float | None:
+        """What all that were asked cost together, as far as it is known; None where nothing is."""
+        return self._bill().cost
+
+    @property
+    def cost_known(self) -> Known:
+        """What ``cost`` is worth: ``at_least`` as soon as somebody's is not ``exact``."""
+        return self._bill().known
+
+    def _bill(self) -> Bill:
+        return total(entrant._bill() for entrant in self.entrants if entrant.started_at is not None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"policy": self.policy, "entrants": [entrant.to_dict() for entrant in self.entrants]}
+        known = {"cost": _plain(self.cost), "cost_known": self.cost_known}
+        return {"policy": self.policy, **known, "entrants": [entrant.to_dict() for entrant in self.entrants]}
 
     def __str__(self) -> str:
         return "\n".join([f"race, {self.policy}:", *(_line(entrant) for entrant in self.entrants)])
@@ -106,6 +145,8 @@ def _plain(value: Any) -> Any:
             return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
         case Mapping():
             return {name: _plain(each) for name, each in value.items()}
-        case RaceReport():
+        case RaceReport() | EntrantReport():
             return value.to_dict()
+        case list():
+            return [_plain(each) for each in value]
     return value

@@ -19,23 +19,28 @@ HOUSE = Path(__file__).parent.parent / "g4ftrio"
 # A new one is placed here by hand.
 FLOORS = (
     (
+        "_bill",
         "_chunks",
         "_completion",
         "_errors",
+        "_health",
+        "_holds",
         "_messages",
         "_origin",
         "_report",
         "_request",
         "_structured",
         "_timeouts",
+        "_verdict",
         "typing",
     ),
     ("_cleaning", "_framing", "dialects"),
     ("_auth_file", "_browser", "transports"),
-    ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
+    ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks", "_timeline"),
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
+    ("_limited", "_limits", "_state_file"),
     ("base_provider", "providers"),
-    ("_cleaned", "_compose", "_course"),
+    ("_cleaned", "_compose", "_course", "_retry", "_wrapping"),
     ("__init__", "__main__", "bench", "cli", "simulator", "testing"),
 )
 

@@ -75,6 +75,10 @@ def test_a_report_names_every_field() -> None:
         },
         "usage_known": "exact",
         "race": None,
+        "attempts": [],
+        "pause": None,
+        "cost": None,
+        "cost_known": "unknown",
     }
 
 

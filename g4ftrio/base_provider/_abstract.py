@@ -15,6 +15,7 @@ from g4ftrio._answer import GeneratorAnswer, Patient
 from g4ftrio._chunks import Chunk
 from g4ftrio._completion import Completion
 from g4ftrio._errors import APITimeoutError
+from g4ftrio._limited import LimitedAnswer
 from g4ftrio._messages import Messages, normalize
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams, check_params
@@ -49,6 +50,10 @@ class AbstractProvider(Declaration):
     :param http_client: an ``httpx.AsyncClient`` to send with; whoever made it closes it
     :param proxy: the URL of a proxy, for a client of its own
     :param headers: sent with every request
+    :param limit: how many requests it is asked at once, of all that this instance is asked
+    :param rate: how many requests and tokens in how many seconds
+    :param wait: seconds that a request waits for its turn within these limits, before it fails with a ``LimitError``;
+        0 is not at all, so that a race asks the next one at once; None, the default, as long as it takes
     :param settings: any attribute that the class declares, and any chat parameter as a default
     :raises TypeError: a setting that nobody knows
     """
@@ -239,7 +244,10 @@ class AbstractProvider(Declaration):
 
     def _open(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         """The one door behind all others: open an answer, that of the generator where a subclass wrote one."""
-        return self._generated(ask) if self._by_generator else self._answer(ask)
+        answer = self._generated(ask) if self._by_generator else self._answer(ask)
+        if self._limiter is None:
+            return answer
+        return LimitedAnswer(answer, self._limiter, ask.messages, ask.params, ask.record)
 
     def _generated(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         params = {"stream": True, **ask.params}

@@ -46,6 +46,7 @@ class Answering(Protocol):
     """What a context needs of a provider."""
 
     _detachable: ClassVar[bool]
+    _by_generator: ClassVar[bool]
 
     @property
     def detachable(self) -> bool: ...
@@ -95,7 +96,9 @@ class StreamContext:
         """
         if not self._provider._detachable:
             raise self._not_detachable()
-        return Stream(Lazy(self._provider._answer(self._ask), self._provider.check_ready), self._ask.record)
+        provider = self._provider  # a generator that a subclass wrote has its turn already when it asks ``super()``
+        answer = provider._answer(self._ask) if provider._by_generator else provider._open(self._ask)
+        return Stream(Lazy(answer, provider.check_ready), self._ask.record)
 
     async def settle(self) -> Stream:
         """Open the stream without a context: close it with ``aclose()``, from any task.

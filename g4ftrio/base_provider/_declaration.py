@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from g4ftrio._errors import SetupError
 from g4ftrio._generated import Generated
+from g4ftrio._limits import Rate, make_limiter
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider._binding import Bound, as_written, on_class_too, room_for_default
@@ -71,6 +72,9 @@ class Declaration:
         http_client: httpx.AsyncClient | None = None,
         proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        rate: Rate | None = None,
+        wait: float | None = None,
         **settings: Any,
     ) -> None:
         if http_client is not None and proxy is not None:
@@ -81,6 +85,7 @@ class Declaration:
         self._client = http_client
         self._proxy = proxy
         self._headers = dict(headers or {})
+        self._limiter = make_limiter(limit, rate, wait)
         self._settings: dict[str, Any] = {"model": model, "timeout": timeout, "http_client": http_client}
         self._settings |= {"proxy": proxy, "headers": headers}
         self._defaults = self._bind(settings)
