@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # type checkers know it by its name; loading ``typing`` t
 if TYPE_CHECKING:
     from typing import Any
 
+    from g4ftrio._budget import budget as budget
     from g4ftrio._chunks import (
         AudioResponse as AudioResponse,
         AuthResult as AuthResult,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     )
     from g4ftrio._policies import (
         Policy as Policy,
+        adaptive as adaptive,
         fallback as fallback,
         parallel as parallel,
         staggered as staggered,
@@ -110,6 +112,7 @@ if TYPE_CHECKING:
 # Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
 # uses little loads little, and a command can be interrupted from its first moment on.
 _HOMES = {
+    "_budget": "budget",
     "_chunks": """
         AudioResponse AuthResult Chunk Conversation Failover FinishReason ImageResponse Notice ProviderInfo
         ProviderMetadata Reasoning Refusal ToolCall ToolCallDelta ToolCalls Usage
@@ -127,7 +130,7 @@ _HOMES = {
     """,
     "_iterators": "race_iterators",
     "_messages": "audio file image",
-    "_policies": "Policy fallback parallel staggered",
+    "_policies": "Policy adaptive fallback parallel staggered",
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
     "_stream": "RaceStream Stream",

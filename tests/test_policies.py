@@ -9,6 +9,8 @@ import pytest
 
 from g4ftrio._errors import AllFailed
 from g4ftrio._policies import Policy, Schedule, fallback, parallel, staggered
+from g4ftrio._race import NoKeeper
+from g4ftrio._report import EntrantReport
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, outcomes, race, race_of
 
@@ -97,11 +99,25 @@ async def test_one_that_is_still_closing_does_not_hold_up_the_next() -> None:
     assert await starts(fallback(), entrants) == {"a": 0, "b": 1}
 
 
+class Holding(NoKeeper):
+    """Holds back who is named with a moment, and from the first failure on whoever is named with one for that."""
+
+    def __init__(self, held: dict[str, float], on_failure: dict[str, float] | None = None) -> None:
+        self._held = held
+        self._on_failure = on_failure or {}
+
+    def held_until(self, name: str) -> float:
+        return self._held.get(name, -inf)
+
+    def decided(self, record: EntrantReport, seconds: float) -> None:
+        if record.outcome == "failed":
+            self._held |= self._on_failure
+
+
 @in_virtual_time
 async def test_one_that_is_held_back_is_passed_over_and_started_when_it_may() -> None:
-    held = {"a": 2.0}
     lines = {"a": Line(0.5, "A"), "b": Line(FOREVER), "c": Line(FOREVER)}
-    engine = race_of(lines, held_until=lambda name: held.get(name, -inf))
+    engine = race_of(lines, keeper=Holding({"a": 2.0}))
     async with engine as won:
         assert won.entrant.name == "a"
         engine.release()
@@ -110,14 +126,8 @@ async def test_one_that_is_held_back_is_passed_over_and_started_when_it_may() ->
 
 @in_virtual_time
 async def test_a_failure_may_hold_back_others_from_then_on() -> None:
-    held: dict[str, float] = {}
     lines = {"a": Line(1, OSError("come back later")), "b": Line("B")}
-    engine = race_of(
-        lines,
-        policy=fallback(),
-        held_until=lambda name: held.get(name, -inf),
-        failed=lambda name, error: held.update(b=3.0),
-    )
+    engine = race_of(lines, policy=fallback(), keeper=Holding({}, on_failure={"b": 3.0}))
     async with engine:
         engine.release()
     assert [record.started_at for record in engine.report.entrants] == [0, 3]
