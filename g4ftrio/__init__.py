@@ -9,6 +9,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
     _answer.py  _stream.py  _gate.py one answer; what the consumer reads; what is clean enough to win
     _race.py  _policies.py           the race over anything that gives items; it knows nothing of chats
+    _latencies  _budget  _ordering   what policies know and may spend; whom to start first
     transports/                      the only sockets
     dialects/  _framing  _cleaning   bytes to frames to chunks; no I/O
     _chunks  _messages  _errors ...  the words

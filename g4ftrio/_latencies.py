@@ -33,10 +33,11 @@ class Latencies:
     """The latest times and outcomes of each entrant, by its key. Threads may share it.
 
     :param window: times that are kept of each
-    :param keys: entrants that are kept; whoever was not heard of for longest is forgotten first
+    :param keys: entrants that are kept; whoever was not heard of for longest is forgotten first. All together are less
+        than 1 MiB as JSON
     """
 
-    def __init__(self, *, window: int = 200, keys: int = 1000) -> None:
+    def __init__(self, *, window: int = 200, keys: int = 250) -> None:
         self._window = window
         self._keys = keys
         self._entrants: dict[str, _Entrant] = {}
@@ -121,7 +122,7 @@ class _Entrant:
         self.outcomes: deque[bool] = deque(maxlen=_OUTCOMES)
 
     def to_dict(self) -> dict[str, Any]:
-        times = [[round(seconds, 6), answered] for seconds, answered in self.times.in_order]
+        times = [[round(seconds, 4), answered] for seconds, answered in self.times.in_order]
         return {"times": times, "outcomes": list(self.outcomes)}
 
     def restore(self, kept: Mapping[object, object]) -> None:
