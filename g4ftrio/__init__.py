@@ -9,6 +9,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
     _answer.py  _stream.py  _gate.py one answer; what the consumer reads; what is clean enough to win
     _race.py  _policies.py           the race over anything that gives items; it knows nothing of chats
+    _latencies  _budget  _ordering   what policies know and may spend; whom to start first
     transports/                      the only sockets
     dialects/  _framing  _cleaning   bytes to frames to chunks; no I/O
     _chunks  _messages  _errors ...  the words
@@ -18,6 +19,7 @@ TYPE_CHECKING = False  # type checkers know it by its name; loading ``typing`` t
 if TYPE_CHECKING:
     from typing import Any
 
+    from g4ftrio._budget import budget as budget
     from g4ftrio._chunks import (
         AudioResponse as AudioResponse,
         AuthResult as AuthResult,
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     )
     from g4ftrio._policies import (
         Policy as Policy,
+        adaptive as adaptive,
         fallback as fallback,
         parallel as parallel,
         staggered as staggered,
@@ -119,6 +122,7 @@ if TYPE_CHECKING:
 # Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
 # uses little loads little, and a command can be interrupted from its first moment on.
 _HOMES = {
+    "_budget": "budget",
     "_chunks": """
         AudioResponse AuthResult Chunk Conversation Failover FinishReason ImageResponse Notice ProviderInfo
         ProviderMetadata Reasoning Refusal ToolCall ToolCallDelta ToolCalls Usage
@@ -138,7 +142,7 @@ _HOMES = {
     "_iterators": "race_iterators",
     "_limits": "Rate",
     "_messages": "audio file image",
-    "_policies": "Policy fallback parallel staggered",
+    "_policies": "Policy adaptive fallback parallel staggered",
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
     "_retry": "Retry full_jitter",

@@ -12,7 +12,7 @@ import anyio
 from anyio import CancelScope
 
 from g4ftrio import providers as _providers
-from g4ftrio._bill import Price, check_prices
+from g4ftrio._bill import check_prices
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
@@ -22,6 +22,7 @@ from g4ftrio._health import Breaker, Health
 from g4ftrio._holds import Holds
 from g4ftrio._loops import clock
 from g4ftrio._messages import Messages
+from g4ftrio._ordering import Order, Ordering, Prices
 from g4ftrio._policies import Policy, fallback, parallel
 from g4ftrio._race import Entrant, Race as _Race
 from g4ftrio._report import EntrantReport
@@ -51,6 +52,8 @@ def race(
     model: str | None = None,
     system: str | None = None,
     policy: Policy | None = None,
+    order: Order = "given",
+    prices: Prices | None = None,
     clean: Clean = is_content,
     timeout: TimeoutTypes = None,
     http_client: httpx.AsyncClient | None = None,
@@ -68,7 +71,11 @@ def race(
     :param messages: a prompt, or a list of mappings in the OpenAI shape
     :param model: the model for every entrant that names none
     :param system: a system message to put before them
-    :param policy: when to start whom: ``parallel()`` (the default), ``staggered(seconds)``, ``fallback()``
+    :param policy: when to start the next one: ``parallel()`` (the default), ``staggered(seconds)``, ``adaptive()``,
+        ``fallback()``
+    :param order: who is started first: ``given``, or by ``latency`` or ``success`` as the policy object remembers them,
+        or by ``price``
+    :param prices: for ``order="price"``: ``{"provider/model": (input, output)}`` for a million tokens
     :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race
     :param timeout: a ``Timeout`` or seconds without progress, for every entrant; ``total`` bounds the race as well
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
@@ -80,7 +87,9 @@ def race(
     :raises APITimeoutError: on entering: nobody won within ``timeout.total``
     :raises ProviderError: while reading: the winner failed
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(
+        providers, policy=policy, order=order, prices=prices, clean=clean, grace=grace, skip_unready=skip_unready
+    )
     return whole.stream(messages, model=model, system=system, timeout=timeout, http_client=http_client, **params)
 
 
@@ -91,6 +100,8 @@ def race_sync(
     model: str | None = None,
     system: str | None = None,
     policy: Policy | None = None,
+    order: Order = "given",
+    prices: Prices | None = None,
     clean: Clean = is_content,
     timeout: TimeoutTypes = None,
     grace: float = 1.0,
@@ -105,7 +116,9 @@ def race_sync(
     :param backend: the event loop to run it on, in a thread of its own: ``trio`` or ``asyncio``
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(
+        providers, policy=policy, order=order, prices=prices, clean=clean, grace=grace, skip_unready=skip_unready
+    )
     context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
     return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
 
@@ -118,12 +131,16 @@ class Race(AnsweringProvider):
     one event loop.
 
     :param providers: instances, classes, or specs: ``provider[/model][@base_url]``
-    :param policy: when to start whom
+    :param policy: when to start the next one; what it remembers, it shares with all who have the same object
+    :param order: who is started first: ``given``, or by ``latency``, ``success`` or ``price``
+    :param explore: the share of races in which, by latency or success, another one than the first is
+    :param seed: makes that exploration repeatable
     :param clean: what decides a race; see ``race``
     :param grace: seconds that a loser has to close itself
     :param skip_unready: leave out entrants whose set-up is wrong instead of raising
     :param breaker: when one that fails is left alone; None is never, unless the service itself asks for it
-    :param prices: ``{"provider/model": (input, output)}`` for a million tokens each, so that the report has costs
+    :param prices: ``{"provider/model": (input, output)}`` for a million tokens each: for the costs in the report, and
+        for ``order="price"``
     :param state: a file from which ``async with`` takes what was learned before, and where it is kept at the end
     """
 
@@ -136,11 +153,14 @@ class Race(AnsweringProvider):
         providers: Sequence[ProviderTypes],
         *,
         policy: Policy | None = None,
+        order: Order = "given",
+        explore: float = 0.05,
+        seed: int | None = None,
         clean: Clean = is_content,
         grace: float = 1.0,
         skip_unready: bool = False,
         breaker: Breaker | None = _BREAKER,
-        prices: Mapping[str, Price] | None = None,
+        prices: Prices | None = None,
         state: str | PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
@@ -150,12 +170,16 @@ class Race(AnsweringProvider):
         if isinstance(providers, str) or not providers:
             raise SetupError("a race needs a list of at least one provider")
         self.entrants = _resolved(providers, skip_unknown=skip_unready)
+        table = check_prices(prices)
+        self._ordering = Ordering(order, explore=explore, prices=table, seed=seed)
         self.policy = policy or parallel()
+        if self._ordering.learns:
+            self.policy = self.policy.learning()
         self.clean = clean
         self.grace = grace
         self.skip_unready = skip_unready
         self._health = Health(breaker)
-        self._prices = check_prices(prices)
+        self._prices = table
         self._state = state
         self._shared: httpx.AsyncClient | None = None
         self._loop: object = None
@@ -271,13 +295,15 @@ class Race(AnsweringProvider):
             keys[name] = key
             record = EntrantReport(name=name, model=asked, price=self._prices.get(key))
             entrants.append(self._entrant(provider, ask, record, client))
+        turns = self._ordering.turns([keys[entrant.name] for entrant in entrants], self.policy.latencies)
         return _Race(
-            entrants,
+            [entrants[turn] for turn in turns],
             policy=self.policy,
             grace=self.grace,
             total=ask.timeout.total,
             late=partial(APITimeoutError, "total", ask.timeout.total, provider=self.name),
             keeper=_Book(self._health, keys, ask.timeout.total),
+            keys=keys,
         )
 
     def _entrant(

@@ -21,8 +21,9 @@ put into the task group, so it leaves bare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import Generic, Protocol, TypeVar
@@ -33,7 +34,7 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from g4ftrio._errors import AllFailed, RejectedError
 from g4ftrio._handoff import Pump, affinity
-from g4ftrio._loops import clock, open_scopes
+from g4ftrio._loops import clock, from_any_thread, open_scopes
 from g4ftrio._policies import Policy, Schedule
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import Source
@@ -169,6 +170,7 @@ class Race(Generic[T]):
     :param total: seconds until somebody must have won
     :param late: the error if nobody has
     :param keeper: knows who is held back, and is told what becomes of everybody
+    :param keys: what the policy knows the entrants by in all races, where that is not their names
     """
 
     def __init__(
@@ -180,6 +182,7 @@ class Race(Generic[T]):
         total: float = inf,
         late: Callable[[], Exception] = TimeoutError,
         keeper: Keeper | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.entrants = {entrant.name: entrant for entrant in entrants}
         self.report = RaceReport(policy=str(policy), entrants=[entrant.record for entrant in entrants])
@@ -188,7 +191,9 @@ class Race(Generic[T]):
         self._total = total
         self._late = late
         self._keeper = keeper or NoKeeper()
-        self._schedule = Schedule(policy, self.entrants, self._keeper.held_until)
+        self._policy = policy
+        self._keys = keys or {}
+        self._schedule = Schedule(policy, self.entrants, self._keeper.held_until, self._keys)
         self._begun = False
         self._settling = False
         self._closing_error: Exception | None = None
@@ -248,26 +253,43 @@ class Race(Generic[T]):
         self._tasks = Tasks()
         self._changed = anyio.Event()
         self._released = anyio.Event()
+        if self._policy.budget is not None:
+            self._wake = partial(from_any_thread(), self._look_again)
 
     async def _decide(self) -> Won[T]:
-        with anyio.move_on_after(self._total):
-            while self.winner is None:
-                self._start_who_is_due()
-                active = self._active()
-                if not active and not self._schedule:
-                    raise self._all_failed()
-                self._changed = anyio.Event()
-                due = self._schedule.due(active)
-                with nullcontext() if due == inf else CancelScope(deadline=due):  # a scope costs 15 µs
-                    await self._changed.wait()
+        try:
+            with anyio.move_on_after(self._total):
+                while self.winner is None:
+                    self._start_who_is_due()
+                    await self._until_something_changes()
+        finally:
+            self._line_up(False)
         if self.winner is None:
             raise self._late()
         return self.winner
 
+    async def _until_something_changes(self) -> None:
+        active = self._active()
+        if not active and not self._schedule:
+            raise self._all_failed()
+        self._changed = anyio.Event()
+        due = self._schedule.due(active)
+        self._line_up(due == inf and self._schedule.would_hedge(active))
+        with nullcontext() if due == inf else CancelScope(deadline=due):  # a scope costs 15 µs
+            await self._changed.wait()
+
+    def _look_again(self) -> None:
+        self._changed.set()
+
+    def _line_up(self, short: bool) -> None:
+        """Stand in the line of those who wait for the budget, or leave it."""
+        if (budget := self._policy.budget) is not None:
+            (budget.wait if short else budget.leave)(self._wake)
+
     def _start_who_is_due(self) -> None:
         now, active = self._now(), self._active()
         while self._schedule.due(active) <= now:
-            entrant = self.entrants[self._schedule.start(now)]
+            entrant = self.entrants[self._schedule.start(now, active)]
             entrant.starts(now)
             self._keeper.started(entrant.name)
             active += 1
@@ -367,7 +389,9 @@ class Race(Generic[T]):
 
     def _decided(self, entrant: Entrant[T]) -> None:
         asked = entrant.record.started_at  # None while it waits for its turn, and nobody was asked yet
-        self._keeper.decided(entrant.record, 0.0 if asked is None else entrant.record.clock() - asked)
+        seconds = 0.0 if asked is None else entrant.record.clock() - asked
+        self._policy.decided(self._keys.get(entrant.name, entrant.name), entrant.record.outcome, seconds)
+        self._keeper.decided(entrant.record, seconds)
 
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:

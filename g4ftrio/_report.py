@@ -97,7 +97,7 @@ class EntrantReport(Struct, kw_only=True):
 
 
 class RaceReport(Struct, kw_only=True):
-    """What a race did: its policy, and a record for every entrant in the order in which they were named."""
+    """What a race did: its policy, and a record for every entrant in the order of their turns."""
 
     policy: str
     entrants: list[EntrantReport]

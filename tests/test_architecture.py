@@ -36,7 +36,19 @@ FLOORS = (
     ),
     ("_cleaning", "_framing", "dialects"),
     ("_auth_file", "_browser", "transports"),
-    ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks", "_timeline"),
+    (
+        "_budget",
+        "_handoff",
+        "_iterators",
+        "_latencies",
+        "_loops",
+        "_ordering",
+        "_policies",
+        "_race",
+        "_source",
+        "_tasks",
+        "_timeline",
+    ),
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("_limited", "_limits", "_state_file"),
     ("base_provider", "providers"),
@@ -44,7 +56,9 @@ FLOORS = (
     ("__init__", "__main__", "bench", "cli", "simulator", "testing"),
 )
 
-NO_CHATS = ("_handoff", "_iterators", "_policies", "_race", "_source")  # the race over any async iterators...
+NO_CHATS = (  # the race over any async iterators...
+    *("_budget", "_handoff", "_iterators", "_latencies", "_ordering", "_policies", "_race", "_source"),
+)
 CHATS = ("_chunks", "_cleaning", "_completion", "_messages", "_request", "_structured", "dialects")  # ...and not these
 
 NO_IO = ("_chunks", "_cleaning", "_framing", "_messages", "dialects")
