@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         Marker as Marker,
         is_content as is_content,
         is_output as is_output,
-        printable as printable,
     )
     from g4ftrio._completion import Completion as Completion
     from g4ftrio._compose import (
@@ -94,6 +93,7 @@ if TYPE_CHECKING:
         parallel as parallel,
         staggered as staggered,
     )
+    from g4ftrio._printable import printable as printable
     from g4ftrio._report import (
         EntrantReport as EntrantReport,
         RaceReport as RaceReport,
@@ -115,7 +115,7 @@ _HOMES = {
         ProviderMetadata Reasoning Refusal ToolCall ToolCallDelta ToolCalls Usage
     """,
     "_cleaned": "Cleaned",
-    "_cleaning": "ChunkFilter Marker is_content is_output printable",
+    "_cleaning": "ChunkFilter Marker is_content is_output",
     "_completion": "Completion",
     "_compose": "Fallback Race race race_sync",
     "_errors": """
@@ -128,6 +128,7 @@ _HOMES = {
     "_iterators": "race_iterators",
     "_messages": "audio file image",
     "_policies": "Policy fallback parallel staggered",
+    "_printable": "printable",
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
     "_stream": "RaceStream Stream",

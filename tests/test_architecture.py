@@ -19,15 +19,20 @@ HOUSE = Path(__file__).parent.parent / "g4ftrio"
 # A new one is placed here by hand.
 FLOORS = (
     (
+        "_chart",
         "_chunks",
         "_completion",
         "_errors",
+        "_events",
         "_messages",
         "_origin",
+        "_printable",
         "_report",
         "_request",
         "_structured",
+        "_timeline",
         "_timeouts",
+        "_waterfall",
         "typing",
     ),
     ("_cleaning", "_framing", "dialects"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from anyio import sleep
 
-from g4ftrio._cleaning import printable
+from g4ftrio._printable import printable
 from g4ftrio._report import RaceReport
 from g4ftrio.cli._view import events, summary, table
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from g4ftrio._chunks import Usage
-from g4ftrio._cleaning import printable
 from g4ftrio._errors import describe
+from g4ftrio._printable import printable
 from g4ftrio._report import EntrantReport, RaceReport
 
 if TYPE_CHECKING:
