@@ -2,7 +2,7 @@
 
 The house, from the ground up; imports run down only, and a test keeps it so:
 
-    cli/  simulator/  testing.py     what is built with the library
+    cli/  simulator/  testing/  telemetry.py     what is built with the library
     _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one
@@ -81,6 +81,10 @@ if TYPE_CHECKING:
         UnknownProviderError as UnknownProviderError,
         UnprocessableEntityError as UnprocessableEntityError,
     )
+    from g4ftrio._events import (
+        Event as Event,
+        Exchange as Exchange,
+    )
     from g4ftrio._iterators import race_iterators as race_iterators
     from g4ftrio._messages import (
         audio as audio,
@@ -125,6 +129,7 @@ _HOMES = {
         ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError TruncatedError
         UnknownModelError UnknownProviderError UnprocessableEntityError
     """,
+    "_events": "Event Exchange",
     "_iterators": "race_iterators",
     "_messages": "audio file image",
     "_policies": "Policy fallback parallel staggered",
@@ -136,7 +141,7 @@ _HOMES = {
     "_timeouts": "Timeout",
     "transports.http": "open_http_client",
 }
-_PACKAGES = ("base_provider", "providers", "simulator", "testing", "typing")
+_PACKAGES = ("base_provider", "providers", "simulator", "telemetry", "testing", "typing")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple

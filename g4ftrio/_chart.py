@@ -1,4 +1,4 @@
-"""A race's report as bars on one axis of time: what its drawings, the waterfall and the timeline, draw. No I/O."""
+"""A race's report as bars on one axis of time: what its drawings, the waterfall and the SVG, draw. No I/O."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from typing import Any
 from g4ftrio import providers as _providers
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import ChunkFilter
+from g4ftrio._events import Exchange
 from g4ftrio._filtered import FilteredAnswer
 from g4ftrio._source import Source
 from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
@@ -41,6 +42,7 @@ class Cleaned(AnsweringProvider):
         self._client = self._client or self._inner._client
         self._proxy = self._proxy or self._inner._proxy
         self._defaults = {**self._inner._defaults, **self._defaults}
+        self._hooks = (*self._hooks, *self._inner._hooks)
         self._handoff = self._inner._handoff  # type: ignore[misc]  # per instance: it is as safe as what it cleans
         self._detachable = self._inner.detachable  # type: ignore[misc]  # likewise
 
@@ -63,6 +65,9 @@ class Cleaned(AnsweringProvider):
     @property
     def _needs_client(self) -> bool:
         return self._client is None and self._inner._needs_client
+
+    def _exchange(self, ask: Ask) -> Exchange:
+        return self._inner._exchange(ask)
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         return FilteredAnswer(self._inner._open(ask), self._make_filter(), ask.record)

@@ -16,6 +16,7 @@ from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
 from g4ftrio._errors import APITimeoutError, ProviderError, SetupError, UnknownProviderError
+from g4ftrio._events import Hook
 from g4ftrio._gate import ChunkGate, Clean
 from g4ftrio._messages import Messages
 from g4ftrio._policies import Policy, fallback, parallel
@@ -48,6 +49,7 @@ def race(
     http_client: httpx.AsyncClient | None = None,
     grace: float = 1.0,
     skip_unready: bool = False,
+    on_event: Hook | None = None,
     **params: Unpack[ChatParams],
 ) -> RaceContext:
     """Ask several providers, and stream from the first that gives a clean chunk.
@@ -66,13 +68,14 @@ def race(
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
     :param grace: seconds that a loser has to close itself before it is forced to
     :param skip_unready: leave out entrants whose set-up is wrong (no key) instead of raising
+    :param on_event: is called with an ``Event`` for everything that happens in the race, while it happens
     :param params: see ``ChatParams``
     :raises SetupError: on entering: an unknown provider, a missing key; nothing was sent
     :raises AllFailed: on entering: no provider gave a clean chunk; ``.failures`` has every error
     :raises APITimeoutError: on entering: nobody won within ``timeout.total``
     :raises ProviderError: while reading: the winner failed
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready, on_event=on_event)
     return whole.stream(messages, model=model, system=system, timeout=timeout, http_client=http_client, **params)
 
 
@@ -87,6 +90,7 @@ def race_sync(
     timeout: TimeoutTypes = None,
     grace: float = 1.0,
     skip_unready: bool = False,
+    on_event: Hook | None = None,
     backend: Backend = "trio",
     **params: Unpack[ChatParams],
 ) -> SyncStream:
@@ -97,7 +101,7 @@ def race_sync(
     :param backend: the event loop to run it on, in a thread of its own: ``trio`` or ``asyncio``
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready, on_event=on_event)
     context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
     return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
 
@@ -116,6 +120,8 @@ class Race(AnsweringProvider):
     """
 
     label = "race"
+
+    _operation: ClassVar[str] = "race"
 
     _detachable: ClassVar[bool] = False
 
@@ -259,7 +265,10 @@ class Race(AnsweringProvider):
             record=record,
             watched=("stall", "total"),
             watched_opening=False,
+            hooks=tuple(dict.fromkeys((*ask.hooks, *provider._hooks))),
         )
+        if ask.broadcast is not None:
+            ask.broadcast.listen_to(record, provider._exchange(theirs), provider._hooks)
         return Entrant(
             record,
             partial(provider._open, theirs),

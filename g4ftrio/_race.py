@@ -232,6 +232,7 @@ class Race(Generic[T]):
             if self.winner is not None:
                 with CancelScope(shield=True, deadline=self._now() + self._grace):
                     await self.winner.source.aclose()
+                self.winner.entrant.record.stamp("ended_at")
             raise
         return won
 
@@ -294,7 +295,9 @@ class Race(Generic[T]):
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
             self._fail(entrant, errors)
         finally:
-            entrant.record.stamp("ended_at")
+            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before `_end`
+            if not self._is_settled(entrant):
+                entrant.record.stamp("ended_at")
             self._keeper.ended(entrant.name)
             self._changed.set()
 
@@ -367,7 +370,12 @@ class Race(Generic[T]):
         elif entrant.record.outcome == "won" and self._closing_error is None:
             self._closing_error = error
 
+    def _is_settled(self, entrant: Entrant[T]) -> bool:
+        """Whether its source goes on without it."""
+        return self._settling and self.winner is not None and self.winner.entrant is entrant
+
     def _decided(self, entrant: Entrant[T]) -> None:
+        entrant.record.tell(entrant.record.outcome)
         self._keeper.decided(entrant.record, self._now() - entrant.began)
 
     def _cut_off(self, entrant: Entrant[T]) -> None:
@@ -385,8 +393,14 @@ class Race(Generic[T]):
 
     def _end(self) -> None:
         for entrant in self.entrants.values():
-            if entrant.running:
-                entrant.record.outcome = "cancelled"
-                self._decided(entrant)
+            if self._cancel(entrant):
                 entrant.drop()
         self.release()
+
+    def _cancel(self, entrant: Entrant[T]) -> bool:
+        """Note that it was cancelled, where nothing else has become of it."""
+        if not entrant.running:
+            return False
+        entrant.record.outcome = "cancelled"
+        self._decided(entrant)
+        return True

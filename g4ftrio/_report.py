@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, field
 
@@ -34,6 +34,16 @@ class ReportedError(Error):
         self.type = type
 
 
+class Listener(Protocol):
+    """Who wants to hear what happens to an entrant."""
+
+    def __call__(self, event: str) -> None:
+        """An event was stamped, or an outcome is known."""
+
+    def takes(self, texts: list[str]) -> None:
+        """What the consumer takes of the text is gathered here."""
+
+
 class EntrantReport(Struct, kw_only=True):
     """What became of one entrant. Times are seconds of the loop's clock from the race's start, None is never.
 
@@ -61,7 +71,7 @@ class EntrantReport(Struct, kw_only=True):
     finish_reason: str | None = None
     race: RaceReport | None = None
     clock: Callable[[], float] = field(default=_never)
-    listener: Callable[[str], None] | None = None
+    listener: Listener | None = None
 
     def stamp(self, event: str) -> None:
         """Note the time of an event the first time that it happens; ``event`` is one of the ``*_at`` above."""
@@ -140,7 +150,7 @@ class RaceReport(Struct, kw_only=True):
 
     def to_svg(self) -> str:
         """Draw the race as an SVG picture, for light and for dark surroundings, without anything from elsewhere."""
-        from g4ftrio._timeline import draw
+        from g4ftrio._svg import draw
 
         return draw(self.chart())
 

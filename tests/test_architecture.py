@@ -30,7 +30,7 @@ FLOORS = (
         "_report",
         "_request",
         "_structured",
-        "_timeline",
+        "_svg",
         "_timeouts",
         "_waterfall",
         "typing",
@@ -41,7 +41,7 @@ FLOORS = (
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("base_provider", "providers"),
     ("_cleaned", "_compose", "_course"),
-    ("__init__", "__main__", "cli", "simulator", "testing"),
+    ("__init__", "__main__", "cli", "simulator", "telemetry", "testing"),
 )
 
 NO_CHATS = ("_handoff", "_iterators", "_policies", "_race", "_source")  # the race over any async iterators...

@@ -96,6 +96,7 @@ class OpenAIResponses(HttpProvider):
     """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps."""
 
     label = "openai-responses"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -107,6 +108,7 @@ class OpenAIResponsesWebSocket(SocketProvider):
     """OpenAI's Responses over a WebSocket; other services that have that door need but their ``api_base``."""
 
     label = "openai-responses-ws"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -118,6 +120,7 @@ class OpenAIRealtime(SocketProvider):
     """OpenAI's Realtime models, asked in text."""
 
     label = "openai-realtime"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -129,6 +132,7 @@ class AzureOpenAI(HttpProvider):
     """OpenAI's models at Azure, through the versionless v1 address: the model is the deployment's name."""
 
     label = "azure-openai"
+    telemetry_name = "azure.ai.openai"
     url = "https://ai.azure.com"
     key_variables = ("AZURE_OPENAI_API_KEY",)
     base_variables = ("AZURE_OPENAI_ENDPOINT",)
@@ -174,6 +178,7 @@ class Gemini(HttpProvider):
     """Google's Gemini models."""
 
     label = "gemini"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -187,6 +192,7 @@ class GeminiLive(SocketProvider):
     """Google's Live models, asked in text."""
 
     label = "gemini-live"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -230,6 +236,7 @@ class Mistral(HttpProvider):
     """Mistral's platform."""
 
     label = "mistral"
+    telemetry_name = "mistral_ai"
     url = "https://console.mistral.ai"
     api_base = "https://api.mistral.ai/v1"
     key_variables = ("MISTRAL_API_KEY",)
@@ -286,6 +293,7 @@ class XAI(HttpProvider):
     """xAI's Grok models."""
 
     label = "xai"
+    telemetry_name = "x_ai"
     url = "https://console.x.ai"
     api_base = "https://api.x.ai/v1"
     key_variables = ("XAI_API_KEY",)
