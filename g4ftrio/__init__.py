@@ -82,8 +82,8 @@ if TYPE_CHECKING:
         UnprocessableEntityError as UnprocessableEntityError,
     )
     from g4ftrio._events import (
+        Asked as Asked,
         Event as Event,
-        Exchange as Exchange,
     )
     from g4ftrio._iterators import race_iterators as race_iterators
     from g4ftrio._messages import (
@@ -129,7 +129,7 @@ _HOMES = {
         ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError TruncatedError
         UnknownModelError UnknownProviderError UnprocessableEntityError
     """,
-    "_events": "Event Exchange",
+    "_events": "Event Asked",
     "_iterators": "race_iterators",
     "_messages": "audio file image",
     "_policies": "Policy fallback parallel staggered",

@@ -9,7 +9,7 @@ from typing import Any
 from g4ftrio import providers as _providers
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import ChunkFilter
-from g4ftrio._events import Exchange
+from g4ftrio._events import Asked
 from g4ftrio._filtered import FilteredAnswer
 from g4ftrio._source import Source
 from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
@@ -66,8 +66,8 @@ class Cleaned(AnsweringProvider):
     def _needs_client(self) -> bool:
         return self._client is None and self._inner._needs_client
 
-    def _exchange(self, ask: Ask) -> Exchange:
-        return self._inner._exchange(ask)
+    def _asked(self, ask: Ask) -> Asked:
+        return self._inner._asked(ask)
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         return FilteredAnswer(self._inner._open(ask), self._make_filter(), ask.record)

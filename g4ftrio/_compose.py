@@ -268,7 +268,7 @@ class Race(AnsweringProvider):
             hooks=tuple(dict.fromkeys((*ask.hooks, *provider._hooks))),
         )
         if ask.broadcast is not None:
-            ask.broadcast.listen_to(record, provider._exchange(theirs), provider._hooks)
+            ask.broadcast.listen_to(record, provider._asked(theirs), provider._hooks)
         return Entrant(
             record,
             partial(provider._open, theirs),

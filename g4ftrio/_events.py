@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from g4ftrio._printable import on_one_line
 from g4ftrio._report import EntrantReport, RaceReport
 
-__all__ = ("Broadcast", "Event", "Exchange", "Hook", "Kind", "with_log")
+__all__ = ("Asked", "Broadcast", "Event", "Hook", "Kind", "with_log")
 
 Kind: TypeAlias = Literal[
     "race_started",
@@ -34,7 +34,7 @@ _log = logging.getLogger("g4ftrio")
 _RENAMED = {"ended_at": "closed"}
 
 
-class Exchange(Struct, kw_only=True):
+class Asked(Struct, kw_only=True):
     """What an entrant is asked and what it answers, for hooks that look that far; its ``repr`` shows nothing of it.
 
     :ivar operation: ``chat``, or ``race`` for an entrant that is a race itself
@@ -53,7 +53,7 @@ class Exchange(Struct, kw_only=True):
     texts: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"<Exchange with {self.provider}>"
+        return f"<Asked with {self.provider}>"
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -70,7 +70,7 @@ class Event(Struct, frozen=True, kw_only=True):
     :ivar record: the entrant's record, or None
     :ivar report: the race's report, or None outside of any
     :ivar within: of ``race_started`` and ``race_ended``: the entrant that this race is in another, or None
-    :ivar exchange: what the entrant is asked, or None
+    :ivar asked: what the entrant is asked, or None
     """
 
     kind: Kind
@@ -82,7 +82,7 @@ class Event(Struct, frozen=True, kw_only=True):
     record: EntrantReport | None = None
     report: RaceReport | None = None
     within: EntrantReport | None = None
-    exchange: Exchange | None = None
+    asked: Asked | None = None
 
     def __repr__(self) -> str:
         return f"<{self.entrant or self.race} {self.kind} at {self.at:.3f} s>"
@@ -126,14 +126,14 @@ class Broadcast:
         """Let the race be over as soon as this entrant is closed, the others being so already."""
         self._last = record
 
-    def listen_to(self, record: EntrantReport, exchange: Exchange, also: tuple[Hook, ...] = ()) -> None:
+    def listen_to(self, record: EntrantReport, asked: Asked, also: tuple[Hook, ...] = ()) -> None:
         """Tell what happens to an entrant.
 
         :param also: hooks that are told of this one only
         """
-        record.listener = _Listener(self, record, exchange, tuple(dict.fromkeys((*self._hooks, *also))))
+        record.listener = _Listener(self, record, asked, tuple(dict.fromkeys((*self._hooks, *also))))
 
-    def has_happened(self, kind: str, record: EntrantReport, exchange: Exchange, hooks: tuple[Hook, ...]) -> None:
+    def has_happened(self, kind: str, record: EntrantReport, asked: Asked, hooks: tuple[Hook, ...]) -> None:
         """Tell the hooks of an event in an entrant's race."""
         event = Event(
             kind=cast("Kind", kind),
@@ -144,7 +144,7 @@ class Broadcast:
             error=record.error,
             record=record,
             report=self._report,
-            exchange=exchange,
+            asked=asked,
         )
         self._tell(event, hooks)
         if kind == "closed":
@@ -169,21 +169,19 @@ class Broadcast:
 class _Listener:
     """Who hears what an entrant's record is told."""
 
-    def __init__(
-        self, broadcast: Broadcast, record: EntrantReport, exchange: Exchange, hooks: tuple[Hook, ...]
-    ) -> None:
+    def __init__(self, broadcast: Broadcast, record: EntrantReport, asked: Asked, hooks: tuple[Hook, ...]) -> None:
         self._broadcast = broadcast
         self._record = record
-        self._exchange = exchange
+        self._asked = asked
         self._hooks = hooks
 
     def __call__(self, event: str) -> None:
         kind = _RENAMED.get(event, event.removesuffix("_at"))
-        self._broadcast.has_happened(kind, self._record, self._exchange, self._hooks)
+        self._broadcast.has_happened(kind, self._record, self._asked, self._hooks)
 
     def takes(self, texts: list[str]) -> None:
         """Note where the text is gathered that the consumer takes."""
-        self._exchange.texts = texts
+        self._asked.texts = texts
 
 
 def with_log(hooks: tuple[Hook, ...]) -> tuple[Hook, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from g4ftrio._chunks import Usage
 from g4ftrio._errors import APITimeoutError, describe
-from g4ftrio._events import Event, Exchange
+from g4ftrio._events import Asked, Event
 from g4ftrio._report import EntrantReport, RaceReport
 
 try:
@@ -85,8 +85,8 @@ class OpenTelemetry:
                 self._end_race(event)
             case kind if kind in _TOLD and (span := self._of(event.record)) is not None:
                 span.add_event(f"g4ftrio.{kind}")
-        if event.kind == "first_chunk" and event.record is not None and event.exchange is not None:
-            self._meters.first_chunk(event.record, event.exchange)
+        if event.kind == "first_chunk" and event.record is not None and event.asked is not None:
+            self._meters.first_chunk(event.record, event.asked)
 
     def _begin_race(self, event: Event) -> None:
         report = event.report
@@ -113,35 +113,35 @@ class OpenTelemetry:
             span.end()
 
     def _begin(self, event: Event) -> None:
-        record, exchange = event.record, event.exchange
-        if record is None or exchange is None or id(record) in self._open:
+        record, asked = event.record, event.asked
+        if record is None or asked is None or id(record) in self._open:
             return
         parent = self._of(event.report)
         within = context.get_current() if parent is None else trace.set_span_in_context(parent)
-        is_race = exchange.operation == "race"
+        is_race = asked.operation == "race"
         span = self._tracer.start_span(
-            f"{exchange.operation} {(event.entrant if is_race else event.model) or ''}".rstrip(),
+            f"{asked.operation} {(event.entrant if is_race else event.model) or ''}".rstrip(),
             context=within,
             kind=SpanKind.INTERNAL if is_race else SpanKind.CLIENT,
-            attributes={"g4ftrio.entrant": event.entrant, **({} if is_race else _asked(record, exchange))},
+            attributes={"g4ftrio.entrant": event.entrant, **({} if is_race else _requested(record, asked))},
         )
         self._open[id(record)] = record, span
         if self._content and not is_race:
-            span.set_attribute("gen_ai.input.messages", json.dumps([_message(each) for each in exchange.messages]))
+            span.set_attribute("gen_ai.input.messages", json.dumps([_message(each) for each in asked.messages]))
         if self._propagate:
-            propagate.inject(exchange.headers, context=trace.set_span_in_context(span, within))
+            propagate.inject(asked.headers, context=trace.set_span_in_context(span, within))
 
     def _end(self, event: Event) -> None:
-        record, exchange, span = event.record, event.exchange, self._pop(event.record)
-        if record is None or exchange is None or span is None:
+        record, asked, span = event.record, event.asked, self._pop(event.record)
+        if record is None or asked is None or span is None:
             return
-        if exchange.operation != "race":
+        if asked.operation != "race":
             span.set_attributes(_answered(record))
-            self._meters.closed(record, exchange, event.at)
+            self._meters.closed(record, asked, event.at)
         if event.report is not None:
             span.set_attribute("g4ftrio.outcome", record.outcome)
-        if self._content and exchange.texts:
-            span.set_attribute("gen_ai.output.messages", json.dumps([_answer(record, "".join(exchange.texts))]))
+        if self._content and asked.texts:
+            span.set_attribute("gen_ai.output.messages", json.dumps([_answer(record, "".join(asked.texts))]))
         if (fault := _fault(record)) is not None:
             _mark(span, fault, describe(record.error) if self._content and record.error else None)
         span.end()
@@ -178,12 +178,12 @@ class _Meters:
             explicit_bucket_boundaries_advisory=_TOKENS,
         )
 
-    def first_chunk(self, record: EntrantReport, exchange: Exchange) -> None:
-        if exchange.operation != "race" and record.first_chunk_at is not None:
-            self._first_chunk.record(record.first_chunk_at - (record.started_at or 0.0), _whom(record, exchange))
+    def first_chunk(self, record: EntrantReport, asked: Asked) -> None:
+        if asked.operation != "race" and record.first_chunk_at is not None:
+            self._first_chunk.record(record.first_chunk_at - (record.started_at or 0.0), _whom(record, asked))
 
-    def closed(self, record: EntrantReport, exchange: Exchange, at: float) -> None:
-        whom = _whom(record, exchange)
+    def closed(self, record: EntrantReport, asked: Asked, at: float) -> None:
+        whom = _whom(record, asked)
         fault = _fault(record)
         ended = {"g4ftrio.outcome": record.outcome, **({} if fault is None else {"error.type": fault})}
         self._duration.record(at - (record.started_at or 0.0), {**whom, **ended})
@@ -194,21 +194,21 @@ class _Meters:
                     self._tokens.record(count, {**whom, "gen_ai.token.type": kind})
 
 
-def _whom(record: EntrantReport, exchange: Exchange) -> dict[str, Any]:
+def _whom(record: EntrantReport, asked: Asked) -> dict[str, Any]:
     """Say who is asked for what."""
-    said: dict[str, Any] = {"gen_ai.operation.name": exchange.operation, "gen_ai.provider.name": exchange.provider}
+    said: dict[str, Any] = {"gen_ai.operation.name": asked.operation, "gen_ai.provider.name": asked.provider}
     if record.model:
         said["gen_ai.request.model"] = record.model
-    if exchange.server:
-        host, _, port = exchange.server.partition("://")[2].rpartition(":")  # an IPv6 address has colons, too
+    if asked.server:
+        host, _, port = asked.server.partition("://")[2].rpartition(":")  # an IPv6 address has colons, too
         said |= {"server.address": host, "server.port": int(port)}
     return said
 
 
-def _asked(record: EntrantReport, exchange: Exchange) -> dict[str, Any]:
-    said = _whom(record, exchange)
-    said |= {name: value for key, name in _PARAMS.items() if isinstance(value := exchange.params.get(key), int | float)}
-    said["gen_ai.request.stream"] = bool(exchange.params.get("stream", True))
+def _requested(record: EntrantReport, asked: Asked) -> dict[str, Any]:
+    said = _whom(record, asked)
+    said |= {name: value for key, name in _PARAMS.items() if isinstance(value := asked.params.get(key), int | float)}
+    said["gen_ai.request.stream"] = bool(asked.params.get("stream", True))
     return said
 
 

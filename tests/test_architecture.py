@@ -54,7 +54,19 @@ IO = (
 )
 
 SLOW_TO_LOAD = (
-    *("click", "h11", "httpcore", "httptools", "httpx", "rich", "trio", "trio_websocket", "uvloop", "websockets"),
+    *(
+        "click",
+        "h11",
+        "httpcore",
+        "httptools",
+        "httpx",
+        "opentelemetry",
+        "rich",
+        "trio",
+        "trio_websocket",
+        "uvloop",
+        "websockets",
+    ),
     *("asyncio", "dataclasses", "importlib.metadata", "inspect", "random", "ssl"),
 )
 

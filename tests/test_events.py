@@ -13,9 +13,9 @@ import pytest
 import g4ftrio
 from g4ftrio import (
     AllFailed,
+    Asked,
     Completion,
     Event,
-    Exchange,
     Race,
     RateLimitError,
     Stream,
@@ -82,9 +82,9 @@ async def test_an_event_has_what_is_known_then() -> None:
             pass
     started, failed, _, ended = ears.events[1:]
     assert (started.race, started.entrant, started.model, started.error) == ("race", "limited", "small", None)
-    assert isinstance(started.exchange, Exchange)
-    assert started.exchange.messages == [{"role": "user", "content": "Why?"}]
-    assert started.exchange.params == {"temperature": 0.5}
+    assert isinstance(started.asked, Asked)
+    assert started.asked.messages == [{"role": "user", "content": "Why?"}]
+    assert started.asked.params == {"temperature": 0.5}
     assert (failed.kind, failed.error) == ("failed", caught.value.failures["limited"])
     assert (ended.kind, ended.error, ended.entrant) == ("race_ended", caught.value, "")
     assert failed.record is ended.report.entrants[0]  # type: ignore[union-attr]  # a race's event has one
@@ -95,7 +95,7 @@ async def test_the_repr_of_an_event_shows_neither_the_prompt_nor_the_answer() ->
     async with race([fast()], "the prompt", on_event=ears) as stream:
         await stream.collect()
     assert repr(ears.events[1]) == "<fast started at 0.000 s>"
-    assert repr(ears.events[1].exchange) == "<Exchange with scripted>"
+    assert repr(ears.events[1].asked) == "<Asked with scripted>"
     with pytest.raises(AttributeError):
         ears.events[1].at = 1.0  # type: ignore[misc]  # that it cannot be set is what is tested
 
@@ -105,8 +105,8 @@ async def test_what_the_consumer_took_can_be_read_at_the_end() -> None:
     async with race([fast()], "Why?", on_event=ears) as stream:
         await stream.__anext__()
     closed = next(each for each in ears.events if each.kind == "closed")
-    assert closed.exchange is not None
-    assert closed.exchange.texts == ["a"]
+    assert closed.asked is not None
+    assert closed.asked.texts == ["a"]
 
 
 async def test_a_winner_that_breaks_off_has_failed_after_all() -> None:
@@ -180,7 +180,7 @@ async def test_a_nested_race_is_told_to_the_outer_ones_hook() -> None:
     assert ears.of("fast") == ["started", "first_chunk", "clean", "won", "closed"]
     assert ears.of("inner") == ["started", "first_chunk", "clean", "won", "closed"]
     assert [name for _, name, kind in ears.story if kind == "race_ended"] == ["inner", "race"]
-    operations = {each.entrant: each.exchange.operation for each in ears.events if each.exchange}
+    operations = {each.entrant: each.asked.operation for each in ears.events if each.asked}
     assert operations == {"inner": "race", "other": "chat", "fast": "chat", "slow": "chat"}
 
 

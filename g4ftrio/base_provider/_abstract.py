@@ -15,7 +15,7 @@ from g4ftrio._answer import GeneratorAnswer, Patient
 from g4ftrio._chunks import Chunk
 from g4ftrio._completion import Completion
 from g4ftrio._errors import APITimeoutError
-from g4ftrio._events import Exchange, with_log
+from g4ftrio._events import Asked, with_log
 from g4ftrio._messages import Messages, normalize
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams, check_params
@@ -297,9 +297,9 @@ class AbstractProvider(Declaration):
             hooks=with_log(self._hooks),
         )
 
-    def _exchange(self, ask: Ask) -> Exchange:
+    def _asked(self, ask: Ask) -> Asked:
         """What hooks are told of a request."""
-        return Exchange(
+        return Asked(
             operation=self._operation,
             provider=self.telemetry_name or self.label,
             server=self._server,

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
-from g4ftrio._events import Broadcast, Exchange, Hook
+from g4ftrio._events import Asked, Broadcast, Hook
 from g4ftrio._loops import clock
 from g4ftrio._report import EntrantReport
 from g4ftrio._source import Source, use_async_with
@@ -67,7 +67,7 @@ class Answering(Protocol):
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]: ...
 
-    def _exchange(self, ask: Ask) -> Exchange: ...
+    def _asked(self, ask: Ask) -> Asked: ...
 
 
 class StreamContext:
@@ -130,7 +130,7 @@ class StreamContext:
     def _listen(self) -> None:
         """Let the hooks hear of it, where there are any."""
         if self._ask.hooks:
-            Broadcast(self._ask.hooks).listen_to(self._ask.record, self._provider._exchange(self._ask))
+            Broadcast(self._ask.hooks).listen_to(self._ask.record, self._provider._asked(self._ask))
 
     def _begin(self) -> None:
         """See that all is ready, and begin to count the time."""
