@@ -21,7 +21,8 @@ _MARGIN = 28.0
 _HEAD = 104.0  # above the first row
 _ROW = 34.0
 _THICK = 14.0  # of a bar
-_SLIM = 1.5  # what took no time is still seen
+_SLIM = 1.5  # what took no time is still seen,
+_SEEN = 300  # and its colour is explained if it took one in so many parts of the axis
 _INDENT = 16.0
 _DEEPEST = 6  # races in races that are still indented
 _WORDS = 150.0  # room for what became of an entrant
@@ -87,7 +88,7 @@ class _Drawing:
         self._bottom = _HEAD + _ROW * len(chart.bars)
         self._below, rows = _legend(chart, self._bottom + 34)
         notes = [bar for bar in chart.bars if bar.note]
-        top = self._bottom + 44 + _LEGEND * rows
+        top = self._bottom + 34 + _LEGEND * rows + (10 if notes else 0)
         self._below += [_note(bar, top + row * _LEGEND) for row, bar in enumerate(notes)]
         self._height = top + _LEGEND * len(notes) + 4
 
@@ -176,7 +177,8 @@ def _mark(kind: str, x: float, y: float) -> str:
 
 def _legend(chart: Chart, top: float) -> tuple[list[str], int]:
     """Explain what occurs, and tell how many lines that takes."""
-    stages = {span.stage for bar in chart.bars for span in bar.spans}
+    least = chart.seconds / _SEEN
+    stages = {span.stage for bar in chart.bars for span in bar.spans if span.end - span.start >= least}
     kinds = dict.fromkeys(_MARKS[mark.kind] for bar in chart.bars for mark in _apart(bar.marks) if mark.kind in _MARKS)
     entries = [(_swatch(stage), words) for stage, words in STAGES.items() if stage in stages]
     entries += [(_sample(kind), kind) for kind in dict.fromkeys(_MARKS.values()) if kind in kinds]
