@@ -2,7 +2,7 @@
 
 The house, from the ground up; imports run down only, and a test keeps it so:
 
-    cli/  simulator/  testing/       what is built with the library
+    cli/  simulator/  testing/  telemetry.py     what is built with the library
     _compose  _cleaned  _retry       Race, Fallback, Cleaned, Retry: providers made of providers
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         Marker as Marker,
         is_content as is_content,
         is_output as is_output,
-        printable as printable,
     )
     from g4ftrio._completion import Completion as Completion
     from g4ftrio._compose import (
@@ -85,6 +84,10 @@ if TYPE_CHECKING:
         UnknownProviderError as UnknownProviderError,
         UnprocessableEntityError as UnprocessableEntityError,
     )
+    from g4ftrio._events import (
+        Asked as Asked,
+        Event as Event,
+    )
     from g4ftrio._health import Breaker as Breaker
     from g4ftrio._iterators import race_iterators as race_iterators
     from g4ftrio._limits import Rate as Rate
@@ -100,6 +103,7 @@ if TYPE_CHECKING:
         parallel as parallel,
         staggered as staggered,
     )
+    from g4ftrio._printable import printable as printable
     from g4ftrio._report import (
         EntrantReport as EntrantReport,
         RaceReport as RaceReport,
@@ -128,7 +132,7 @@ _HOMES = {
         ProviderMetadata Reasoning Refusal ToolCall ToolCallDelta ToolCalls Usage
     """,
     "_cleaned": "Cleaned",
-    "_cleaning": "ChunkFilter Marker is_content is_output printable",
+    "_cleaning": "ChunkFilter Marker is_content is_output",
     "_completion": "Completion",
     "_compose": "Fallback Race race race_sync",
     "_errors": """
@@ -138,11 +142,13 @@ _HOMES = {
         ProviderError ProviderNotFoundError RateLimitError RejectedError ResponseError SetupError SpecError
         TruncatedError UnknownModelError UnknownProviderError UnprocessableEntityError
     """,
+    "_events": "Event Asked",
     "_health": "Breaker",
     "_iterators": "race_iterators",
     "_limits": "Rate",
     "_messages": "audio file image",
     "_policies": "Policy adaptive fallback parallel staggered",
+    "_printable": "printable",
     "_report": "EntrantReport RaceReport",
     "_request": "ChatParams",
     "_retry": "Retry full_jitter",
@@ -153,7 +159,7 @@ _HOMES = {
     "_verdict": "worth_retrying",
     "transports.http": "open_http_client",
 }
-_PACKAGES = ("base_provider", "bench", "providers", "simulator", "testing", "typing")
+_PACKAGES = ("base_provider", "bench", "providers", "simulator", "telemetry", "testing", "typing")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple

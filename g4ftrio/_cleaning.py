@@ -24,7 +24,6 @@ __all__ = (
     "is_content",
     "is_output",
     "page_title",
-    "printable",
 )
 
 _UNDECIDED = 2048  # characters of a web page or a JSON object after which it passes for an answer
@@ -213,24 +212,6 @@ def page_title(page: str) -> str:
     return excerpt(found[1], 100) if found else ""
 
 
-def printable(text: str) -> str:
-    """Replace what a terminal would obey rather than show, by a picture of it or by U+FFFD.
-
-    That is ESC and the other C0 controls but newline, tab and CR before a newline; DEL; the C1 controls; and the
-    characters that override the direction of writing (https://www.unicode.org/reports/tr9/, 2.1 to 2.4).
-    """
-    return text if text.isprintable() else _CONTROL.sub(_picture, text)
-
-
-def _picture(found: re.Match[str]) -> str:
-    if found[0] == "\r" and found.string.startswith("\n", found.end()):
-        return "\r"
-    code = ord(found[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
-
-
 def _starts(markers: Iterable[str]) -> re.Pattern[str]:
     r"""Compile a pattern that finds a start, and at the end of a text also what may yet become one.
 
@@ -324,7 +305,6 @@ def _message(payload: Any) -> str:
 
 _REAL = re.compile(r"\S")
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)</", re.IGNORECASE)
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _PAGE_OPENINGS = ("<!doctype html", "<html")
 

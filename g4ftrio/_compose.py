@@ -17,6 +17,7 @@ from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
 from g4ftrio._errors import APITimeoutError, SetupError, UnknownProviderError
+from g4ftrio._events import Hook
 from g4ftrio._gate import ChunkGate, Clean
 from g4ftrio._health import Breaker, Health
 from g4ftrio._holds import Holds
@@ -59,6 +60,7 @@ def race(
     http_client: httpx.AsyncClient | None = None,
     grace: float = 1.0,
     skip_unready: bool = False,
+    on_event: Hook | None = None,
     **params: Unpack[ChatParams],
 ) -> RaceContext:
     """Ask several providers, and stream from the first that gives a clean chunk.
@@ -81,6 +83,7 @@ def race(
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
     :param grace: seconds that a loser has to close itself before it is forced to
     :param skip_unready: leave out entrants whose set-up is wrong (no key) instead of raising
+    :param on_event: is called with an ``Event`` for everything that happens in the race, while it happens
     :param params: see ``ChatParams``
     :raises SetupError: on entering: an unknown provider, a missing key; nothing was sent
     :raises AllFailed: on entering: no provider gave a clean chunk; ``.failures`` has every error
@@ -88,7 +91,14 @@ def race(
     :raises ProviderError: while reading: the winner failed
     """
     whole = Race(
-        providers, policy=policy, order=order, prices=prices, clean=clean, grace=grace, skip_unready=skip_unready
+        providers,
+        policy=policy,
+        order=order,
+        prices=prices,
+        clean=clean,
+        grace=grace,
+        skip_unready=skip_unready,
+        on_event=on_event,
     )
     return whole.stream(messages, model=model, system=system, timeout=timeout, http_client=http_client, **params)
 
@@ -106,6 +116,7 @@ def race_sync(
     timeout: TimeoutTypes = None,
     grace: float = 1.0,
     skip_unready: bool = False,
+    on_event: Hook | None = None,
     backend: Backend = "trio",
     **params: Unpack[ChatParams],
 ) -> SyncStream:
@@ -117,7 +128,14 @@ def race_sync(
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
     whole = Race(
-        providers, policy=policy, order=order, prices=prices, clean=clean, grace=grace, skip_unready=skip_unready
+        providers,
+        policy=policy,
+        order=order,
+        prices=prices,
+        clean=clean,
+        grace=grace,
+        skip_unready=skip_unready,
+        on_event=on_event,
     )
     context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
     return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
@@ -145,6 +163,8 @@ class Race(AnsweringProvider):
     """
 
     label = "race"
+
+    _operation: ClassVar[str] = "race"
 
     _detachable: ClassVar[bool] = False
 
@@ -323,7 +343,10 @@ class Race(AnsweringProvider):
             record=record,
             watched=("stall", "total"),
             watched_opening=False,
+            hooks=tuple(dict.fromkeys((*ask.hooks, *provider._hooks))),
         )
+        if ask.broadcast is not None:
+            ask.broadcast.listen_to(record, provider._asked(theirs), provider._hooks)
         return Entrant(
             record,
             partial(provider._open, theirs),

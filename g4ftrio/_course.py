@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
+from g4ftrio._events import Broadcast
 from g4ftrio._race import Race, Won
 from g4ftrio._report import RaceReport
 from g4ftrio._source import Source, use_async_with
@@ -51,17 +52,32 @@ class Course:
         client = ask.client or whole._shared
         if client is None and any(provider._needs_client for provider, _ in ready):
             client = self._own = open_http_client(proxy=whole._proxy)
+        if ask.hooks or any(provider._hooks for provider, _ in ready):
+            ask.broadcast = Broadcast(ask.hooks, whole.name, ask.record if ask.record.listener is not None else None)
         self.race = whole._one_race(ready, ask, client)
+        self._broadcast = ask.broadcast
+        if self._broadcast is not None:
+            self._broadcast.begin(self.race.report)
 
-    async def close(self) -> None:
-        """Close the client where it is the race's own."""
-        if self._own is not None:
-            await self._own.aclose()
+    async def close(self, error: BaseException | None = None) -> None:
+        """Close the client where it is the race's own.
 
-    def give_client_to(self, source: Any) -> None:
-        """Let a settled winner close the client."""
+        :param error: why nobody won
+        """
+        try:
+            if self._own is not None:
+                await self._own.aclose()
+        finally:
+            if self._broadcast is not None:
+                self._broadcast.end(error)
+
+    def end_with(self, won: Won[Chunk]) -> None:
+        """Let a settled winner close the client, and be the end of the race."""
+        source: Any = won.source
         if self._own is not None:
             source.adopt(self._own)
+        if self._broadcast is not None:
+            self._broadcast.end_with(won.entrant.record)
 
 
 class RaceContext(StreamContext):
@@ -86,8 +102,8 @@ class RaceContext(StreamContext):
         self._course = course = Course(self._whole, self._ask)
         try:
             won = await course.race.__aenter__()
-        except BaseException:
-            await course.close()
+        except BaseException as error:
+            await course.close(error)
             raise
         return self._winning(won, course.race.release)
 
@@ -96,11 +112,11 @@ class RaceContext(StreamContext):
     ) -> bool | None:
         if self._course is None:
             return False
+        if self._stream is not None:
+            self._stream.note_pieces()
         try:
             return await self._course.race.__aexit__(kind, error, traceback)
         finally:
-            if self._stream is not None:
-                self._stream.note_pieces()
             await self._course.close()
 
     def unread(self) -> Stream:
@@ -118,10 +134,10 @@ class RaceContext(StreamContext):
         self._course = course = Course(self._whole, self._ask)
         try:
             won = await course.race.settle()
-        except BaseException:
-            await course.close()
+        except BaseException as error:
+            await course.close(error)
             raise
-        course.give_client_to(won.source)
+        course.end_with(won)
         return self._winning(won, None)
 
     def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
@@ -168,8 +184,8 @@ class RacedAnswer:
         record.race = self._course.race.report
         try:
             self._won = won = await self._course.race.__aenter__()
-        except BaseException:
-            await self._course.close()
+        except BaseException as error:
+            await self._course.close(error)
             raise
         self._first = won.first
         return self

@@ -235,6 +235,7 @@ class Race(Generic[T]):
             if self.winner is not None:
                 with CancelScope(shield=True, deadline=self._now() + self._grace):
                     await self.winner.source.aclose()
+                self.winner.entrant.record.stamp("ended_at")
             raise
         return won
 
@@ -314,7 +315,9 @@ class Race(Generic[T]):
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
             self._fail(entrant, errors)
         finally:
-            entrant.record.stamp("ended_at")
+            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before `_end`
+            if not self._is_settled(entrant):
+                entrant.record.stamp("ended_at")
             self._keeper.ended(entrant.name)
             self._changed.set()
 
@@ -387,9 +390,14 @@ class Race(Generic[T]):
         elif entrant.record.outcome == "won" and self._closing_error is None:
             self._closing_error = error
 
+    def _is_settled(self, entrant: Entrant[T]) -> bool:
+        """Whether its source goes on without it."""
+        return self._settling and self.winner is not None and self.winner.entrant is entrant
+
     def _decided(self, entrant: Entrant[T]) -> None:
         asked = entrant.record.started_at  # None while it waits for its turn, and nobody was asked yet
         seconds = 0.0 if asked is None else entrant.record.clock() - asked
+        entrant.record.tell(entrant.record.outcome)
         self._policy.decided(self._keys.get(entrant.name, entrant.name), entrant.record.outcome, seconds)
         self._keeper.decided(entrant.record, seconds)
 
@@ -408,8 +416,14 @@ class Race(Generic[T]):
 
     def _end(self) -> None:
         for entrant in self.entrants.values():
-            if entrant.running:
-                entrant.record.outcome = "cancelled"
-                self._decided(entrant)
+            if self._cancel(entrant):
                 entrant.drop()
         self.release()
+
+    def _cancel(self, entrant: Entrant[T]) -> bool:
+        """Note that it was cancelled, where nothing else has become of it."""
+        if not entrant.running:
+            return False
+        entrant.record.outcome = "cancelled"
+        self._decided(entrant)
+        return True

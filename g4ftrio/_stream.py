@@ -146,6 +146,8 @@ class Stream(Gathering, ItemStream[Chunk]):
         self._gathered = Gathered()
         self._batch: list[Chunk] = first or []
         record.note_usage(self._batch)
+        if record.listener is not None:
+            record.listener.takes(self._gathered.texts)
         super().__init__(source, first, release)
 
     @property
@@ -185,6 +187,7 @@ class Stream(Gathering, ItemStream[Chunk]):
         close_now = getattr(self._source, "close_now", None)
         if close_now is not None:
             close_now()
+        self._is_over()
 
     def _forget(self) -> None:
         """What was not taken is not given out any more."""
@@ -204,12 +207,22 @@ class Stream(Gathering, ItemStream[Chunk]):
         self._gathered.add(self._batch)
         self._batch = batch
         self._record.chunks += len(batch)
+        if self._record.first_chunk_at is None:
+            self._record.stamp("first_chunk_at")
         if type(batch[-1]) is not str:
             self._record.note_usage(batch)
 
     async def _let_go(self) -> None:
         self.note_pieces()
-        await super()._let_go()
+        try:
+            await super()._let_go()
+        finally:
+            self._is_over()
+
+    def _is_over(self) -> None:
+        """Note the end where nobody else does, because nothing but this object holds the stream open."""
+        if self._release is None:
+            self._record.stamp("ended_at")
 
     def note_pieces(self) -> None:
         """Note in the report how much was written at least, where the service has not said how much it was."""
@@ -230,6 +243,7 @@ class Stream(Gathering, ItemStream[Chunk]):
         if isinstance(error, TruncatedError) and not error.text:
             error.text = self.text
         self._record.error = error
+        self._record.tell("failed")
 
 
 class RaceStream(Stream):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from g4ftrio import providers as _providers
-from g4ftrio.base_provider import AbstractProvider, AnsweringProvider
+from g4ftrio._events import Asked
+from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
 from g4ftrio.base_provider._binding import on_class_too
 
 __all__ = ("Wrapping",)
@@ -25,6 +26,7 @@ class Wrapping(AnsweringProvider):
         self._client = self._client or self._inner._client
         self._proxy = self._proxy or self._inner._proxy
         self._defaults = {**self._inner._defaults, **self._defaults}
+        self._hooks = (*self._hooks, *self._inner._hooks)
         self._handoff = self._inner._handoff  # type: ignore[misc]  # per instance: it is as safe as what it wraps
         self._detachable = self._inner.detachable  # type: ignore[misc]  # likewise
 
@@ -43,6 +45,9 @@ class Wrapping(AnsweringProvider):
 
     def _called(self, model: str) -> str:
         return self._name or self._inner._called(model)
+
+    def _asked(self, ask: Ask) -> Asked:
+        return self._inner._asked(ask)
 
     @property
     def _needs_client(self) -> bool:

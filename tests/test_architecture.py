@@ -20,18 +20,23 @@ HOUSE = Path(__file__).parent.parent / "g4ftrio"
 FLOORS = (
     (
         "_bill",
+        "_chart",
         "_chunks",
         "_completion",
         "_errors",
+        "_events",
         "_health",
         "_holds",
         "_messages",
         "_origin",
+        "_printable",
         "_report",
         "_request",
         "_structured",
+        "_svg",
         "_timeouts",
         "_verdict",
+        "_waterfall",
         "typing",
     ),
     ("_cleaning", "_framing", "dialects"),
@@ -53,7 +58,7 @@ FLOORS = (
     ("_limited", "_limits", "_state_file"),
     ("base_provider", "providers"),
     ("_cleaned", "_compose", "_course", "_retry", "_wrapping"),
-    ("__init__", "__main__", "bench", "cli", "simulator", "testing"),
+    ("__init__", "__main__", "bench", "cli", "simulator", "telemetry", "testing"),
 )
 
 NO_CHATS = (  # the race over any async iterators...
@@ -68,7 +73,19 @@ IO = (
 )
 
 SLOW_TO_LOAD = (
-    *("click", "h11", "httpcore", "httptools", "httpx", "rich", "trio", "trio_websocket", "uvloop", "websockets"),
+    *(
+        "click",
+        "h11",
+        "httpcore",
+        "httptools",
+        "httpx",
+        "opentelemetry",
+        "rich",
+        "trio",
+        "trio_websocket",
+        "uvloop",
+        "websockets",
+    ),
     *("asyncio", "dataclasses", "importlib.metadata", "inspect", "random", "ssl"),
 )
 

@@ -211,8 +211,8 @@ class Model:
             assert (record.outcome, self.clean[n]) == ("won", self.decided)
             return
         failed = "failed" if self.play.entrants[n].script.endswith("!") else "rejected"
-        dropped = "lost" if winner else "cancelled"
-        assert record.outcome in [dropped] * (self.fails[n] >= stop) + [failed] * (self.fails[n] <= stop)
+        dropped = ["lost"] * (winner is not None) + ["cancelled"] * (winner is None or self.decided == self.last)
+        assert record.outcome in dropped * (self.fails[n] >= stop) + [failed] * (self.fails[n] <= stop)
         assert record.error is None or type(record.error) in (Broken, RejectedError)
         assert (record.error is not None) >= (record.outcome == failed)
 

@@ -15,6 +15,7 @@ from g4ftrio._answer import GeneratorAnswer, Patient
 from g4ftrio._chunks import Chunk
 from g4ftrio._completion import Completion
 from g4ftrio._errors import APITimeoutError
+from g4ftrio._events import Asked, with_log
 from g4ftrio._limited import LimitedAnswer
 from g4ftrio._messages import Messages, normalize
 from g4ftrio._report import EntrantReport
@@ -54,6 +55,7 @@ class AbstractProvider(Declaration):
     :param rate: how many requests and tokens in how many seconds
     :param wait: seconds that a request waits for its turn within these limits, before it fails with a ``LimitError``;
         0 is not at all, so that a race asks the next one at once; None, the default, as long as it takes
+    :param on_event: is called with an ``Event`` for everything that happens with a request, while it happens
     :param settings: any attribute that the class declares, and any chat parameter as a default
     :raises TypeError: a setting that nobody knows
     """
@@ -238,6 +240,11 @@ class AbstractProvider(Declaration):
         return asked or self.default_model
 
     @property
+    def _server(self) -> str:
+        """The origin that is asked, if it is one."""
+        return ""
+
+    @property
     def _needs_client(self) -> bool:
         """Whether it would send with the HTTP client of a race."""
         return False
@@ -295,6 +302,18 @@ class AbstractProvider(Declaration):
             timeout=Timeout.of(timeout).over(self._timeout),
             client=client or self._client,
             record=EntrantReport(name=self._called(asked), model=asked),
+            hooks=with_log(self._hooks),
+        )
+
+    def _asked(self, ask: Ask) -> Asked:
+        """What hooks are told of a request."""
+        return Asked(
+            operation=self._operation,
+            provider=self.telemetry_name or self.label,
+            server=self._server,
+            messages=ask.messages,
+            params=ask.params,
+            headers=ask.headers,
         )
 
     def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:

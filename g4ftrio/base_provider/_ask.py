@@ -11,6 +11,8 @@ from msgspec import Struct, field
 
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
+from g4ftrio._events import Asked, Broadcast, Hook
+from g4ftrio._loops import clock
 from g4ftrio._report import EntrantReport
 from g4ftrio._source import Source, use_async_with
 from g4ftrio._stream import Stream
@@ -24,6 +26,9 @@ class Ask(Struct, kw_only=True):
     """One request to one provider, as it travels through compositions.
 
     :ivar client: an HTTP client to use where the provider has none of its own
+    :ivar hooks: who wants to hear what becomes of it
+    :ivar headers: what they want to have sent with it
+    :ivar broadcast: of a race: what tells them
     :ivar watched: the time-outs that the answer itself must watch
     :ivar watched_opening: whether it must watch them while it is opened, too; a race does that for its entrants, and
         their ``first_chunk``
@@ -37,6 +42,9 @@ class Ask(Struct, kw_only=True):
     record: EntrantReport
     watched: tuple[str, ...] = ("first_chunk", "stall", "total")
     watched_opening: bool = True
+    hooks: tuple[Hook, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    broadcast: Broadcast | None = None
 
     def __repr__(self) -> str:
         return f"<Ask {self.record.name}>"  # the parameters may hold a key
@@ -60,6 +68,8 @@ class Answering(Protocol):
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]: ...
 
+    def _asked(self, ask: Ask) -> Asked: ...
+
 
 class StreamContext:
     """A request that was made ready and is to be entered: ``async with provider.stream(...) as stream``."""
@@ -74,14 +84,22 @@ class StreamContext:
         raise use_async_with("provider.stream(...)")
 
     async def __aenter__(self) -> Stream:
-        self._provider.check_ready()
-        self._answer = self._provider._open(self._ask)
-        self._stream = Stream(await self._answer.__aenter__(), self._ask.record, parse=self._parse)
+        self._listen()
+        self._begin()
+        try:
+            self._answer = self._provider._open(self._ask)
+            self._stream = Stream(await self._answer.__aenter__(), self._ask.record, parse=self._parse)
+        except BaseException as error:
+            self._note(error)
+            self._ask.record.stamp("ended_at")
+            raise
         return self._stream
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        if error is not None and not isinstance(error, Exception):
+            self._note(error)
         try:
             if self._stream is not None:
                 await self._stream.aclose()
@@ -96,9 +114,10 @@ class StreamContext:
         """
         if not self._provider._detachable:
             raise self._not_detachable()
+        self._listen()
         provider = self._provider  # a generator that a subclass wrote has its turn already when it asks ``super()``
         answer = provider._answer(self._ask) if provider._by_generator else provider._open(self._ask)
-        return Stream(Lazy(answer, provider.check_ready), self._ask.record)
+        return Stream(Lazy(answer, self._begin), self._ask.record)
 
     async def settle(self) -> Stream:
         """Open the stream without a context: close it with ``aclose()``, from any task.
@@ -110,6 +129,26 @@ class StreamContext:
         stream = await self.__aenter__()
         self._answer.detach()  # type: ignore[attr-defined]  # what is detachable has it
         return stream
+
+    def _listen(self) -> None:
+        """Let the hooks hear of it, where there are any."""
+        if self._ask.hooks:
+            Broadcast(self._ask.hooks).listen_to(self._ask.record, self._provider._asked(self._ask))
+
+    def _begin(self) -> None:
+        """See that all is ready, and begin to count the time."""
+        self._provider.check_ready()
+        if self._ask.hooks:
+            now = clock()
+            start = now()
+            self._ask.record.clock = lambda: now() - start
+            self._ask.record.stamp("started_at")
+
+    def _note(self, error: BaseException) -> None:
+        """Tell why it ended before it was read to its end."""
+        if isinstance(error, Exception):
+            self._ask.record.error = error
+        self._ask.record.tell("failed" if isinstance(error, Exception) else "cancelled")
 
     def _not_detachable(self) -> TypeError:
         return TypeError(f"{self._provider.name} cannot be settled: use `async with provider.stream(...) as stream:`")

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,10 +14,11 @@ import click
 
 from g4ftrio._errors import Error, SetupError
 from g4ftrio.cli._demo import fleet_of
+from g4ftrio.cli._drawing import coloured, plain, plot as write_plot, saved
 from g4ftrio.cli._entrants import from_environment
-from g4ftrio.cli._failure import USAGE, exit_status, in_words
+from g4ftrio.cli._failure import FAILED, USAGE, exit_status, in_words
 from g4ftrio.cli._listing import columns, declared, models as list_models
-from g4ftrio.cli._options import asks, loop
+from g4ftrio.cli._options import asks, loop, plot
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._prompt import read_prompt
 from g4ftrio.cli._run import Order, Run
@@ -88,6 +90,26 @@ def providers(*, as_json: bool) -> int:
 def models(spec: str, *, as_json: bool, loop: str) -> int:
     """List the models that a provider offers now."""
     return _on(loop, partial(list_models, spec, Output(sys.stdout), as_json=as_json))
+
+
+@cli.command()
+@click.argument("file")
+@plot
+def report(file: str, *, plot: Path | None) -> int:
+    """Draw a race whose report was saved: FILE is what --json wrote, - is standard input."""
+    from rich.console import Console
+
+    race = saved(file)
+    if plot is not None:
+        fault = write_plot(race, plot)
+        click.echo(f"g4ftrio: {fault}" if fault else f"{plot} shows the race", err=True)
+        return FAILED if fault else 0
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(coloured(race, console.width, console.encoding))
+    else:
+        click.echo(plain(race, sys.stdout), nl=False)
+    return 0
 
 
 @cli.command()

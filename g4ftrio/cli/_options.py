@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,8 +12,9 @@ import click
 from g4ftrio._policies import Policy, fallback, parallel, staggered
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout
+from g4ftrio.cli._drawing import check_plot
 
-__all__ = ("asks", "loop")
+__all__ = ("asks", "loop", "plot")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +58,15 @@ def _value(text: str) -> Any:
         return text
 
 
+def _plot(ctx: click.Context, param: click.Parameter, written: str | None) -> Path | None:
+    try:
+        return None if written is None else check_plot(written)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+plot = click.option("--plot", callback=_plot, metavar="FILE", help="Draw the race into an SVG file.")
+
 loop = click.option(
     "--loop", type=click.Choice(["trio", "asyncio"]), default="trio", show_default=True, help="The event loop."
 )
@@ -93,6 +104,8 @@ _ASKING = (
     loop,
     click.option("--reasoning", is_flag=True, help="Show the model's reasoning on standard error."),
     click.option("--json", "as_json", is_flag=True, help="Write one JSON object with the answer and the report."),
+    click.option("--report", is_flag=True, help="Draw the race below the answer, on standard error."),
+    plot,
     click.option("-q", "--quiet", is_flag=True, help="Show nothing of the race."),
 )
 

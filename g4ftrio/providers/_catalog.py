@@ -104,6 +104,7 @@ class OpenAIResponses(HttpProvider):
     """
 
     label = "openai-responses"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -121,6 +122,7 @@ class OpenAIResponsesWebSocket(SocketProvider):
     """
 
     label = "openai-responses-ws"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -132,6 +134,7 @@ class OpenAIRealtime(SocketProvider):
     """OpenAI's Realtime models, asked in text."""
 
     label = "openai-realtime"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -143,6 +146,7 @@ class AzureOpenAI(HttpProvider):
     """OpenAI's models at Azure, through the versionless v1 address: the model is the deployment's name."""
 
     label = "azure-openai"
+    telemetry_name = "azure.ai.openai"
     url = "https://ai.azure.com"
     key_variables = ("AZURE_OPENAI_API_KEY",)
     base_variables = ("AZURE_OPENAI_ENDPOINT",)
@@ -188,6 +192,7 @@ class Gemini(HttpProvider):
     """Google's Gemini models."""
 
     label = "gemini"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -201,6 +206,7 @@ class GeminiLive(SocketProvider):
     """Google's Live models, asked in text."""
 
     label = "gemini-live"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -244,6 +250,7 @@ class Mistral(HttpProvider):
     """Mistral's platform."""
 
     label = "mistral"
+    telemetry_name = "mistral_ai"
     url = "https://console.mistral.ai"
     api_base = "https://api.mistral.ai/v1"
     key_variables = ("MISTRAL_API_KEY",)
@@ -300,6 +307,7 @@ class XAI(HttpProvider):
     """xAI's Grok models."""
 
     label = "xai"
+    telemetry_name = "x_ai"
     url = "https://console.x.ai"
     api_base = "https://api.x.ai/v1"
     key_variables = ("XAI_API_KEY",)

@@ -171,6 +171,10 @@ class HttpProvider(AnsweringProvider):
         return value
 
     @property
+    def _server(self) -> str:
+        return self._origin(self.api_endpoint or self._address())
+
+    @property
     def _needs_client(self) -> bool:
         return self._client is None and not self._proxy
 
@@ -217,7 +221,7 @@ class HttpProvider(AnsweringProvider):
         """What to send where, and what must be masked in whatever the service says."""
         url = self.api_endpoint or self._address() + path
         key = await self._key(url)
-        headers = self._fields(key, ask.params.get("extra_headers"))
+        headers = {**ask.headers, **self._fields(key, ask.params.get("extra_headers"))}
         return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
