@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     )
     from g4ftrio._sync import SyncStream as SyncStream
     from g4ftrio._timeouts import Timeout as Timeout
+    from g4ftrio.clean import first_complete as first_complete
     from g4ftrio.transports.http import open_http_client as open_http_client
 
 # Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
@@ -133,9 +134,10 @@ _HOMES = {
     "_stream": "RaceStream Stream",
     "_sync": "SyncStream",
     "_timeouts": "Timeout",
+    "clean": "first_complete",
     "transports.http": "open_http_client",
 }
-_PACKAGES = ("base_provider", "providers", "simulator", "testing", "typing")
+_PACKAGES = ("base_provider", "clean", "providers", "simulator", "testing", "typing")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple

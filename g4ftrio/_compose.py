@@ -16,7 +16,8 @@ from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
 from g4ftrio._errors import APITimeoutError, ProviderError, SetupError, UnknownProviderError
-from g4ftrio._gate import ChunkGate, Clean
+from g4ftrio._failover import Contenders, Midstream, check_midstream
+from g4ftrio._gate import Clean, gate_for
 from g4ftrio._messages import Messages
 from g4ftrio._policies import Policy, fallback, parallel
 from g4ftrio._race import Entrant, Race as _Race
@@ -24,8 +25,9 @@ from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams
 from g4ftrio._source import Source
 from g4ftrio._sync import Backend, SyncStream
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
+from g4ftrio.base_provider._ask import parser
 from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.providers import ProviderTypes
 from g4ftrio.transports.http import open_http_client
@@ -44,6 +46,8 @@ def race(
     system: str | None = None,
     policy: Policy | None = None,
     clean: Clean = is_content,
+    midstream: Midstream = "raise",
+    keep_standby: int = 0,
     timeout: TimeoutTypes = None,
     http_client: httpx.AsyncClient | None = None,
     grace: float = 1.0,
@@ -61,7 +65,12 @@ def race(
     :param model: the model for every entrant that names none
     :param system: a system message to put before them
     :param policy: when to start whom: ``parallel()`` (the default), ``staggered(seconds)``, ``fallback()``
-    :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race
+    :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race; there are
+        more ways in ``g4ftrio.clean``
+    :param midstream: what to do when the winner fails after chunks were given out: ``raise`` its error; ``continue``,
+        from the text so far with who can (a provider's ``prefill``), else from the beginning; ``restart`` from the
+        beginning. A chunk ``Failover`` marks the seam. Nobody goes on once a tool call or the end was given out
+    :param keep_standby: chunks of the winner during which the runner-up is kept, open and unread, to take over
     :param timeout: a ``Timeout`` or seconds without progress, for every entrant; ``total`` bounds the race as well
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
     :param grace: seconds that a loser has to close itself before it is forced to
@@ -70,9 +79,17 @@ def race(
     :raises SetupError: on entering: an unknown provider, a missing key; nothing was sent
     :raises AllFailed: on entering: no provider gave a clean chunk; ``.failures`` has every error
     :raises APITimeoutError: on entering: nobody won within ``timeout.total``
-    :raises ProviderError: while reading: the winner failed
+    :raises ProviderError: while reading: the winner failed, and nobody went on
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(
+        providers,
+        policy=policy,
+        clean=clean,
+        midstream=midstream,
+        keep_standby=keep_standby,
+        grace=grace,
+        skip_unready=skip_unready,
+    )
     return whole.stream(messages, model=model, system=system, timeout=timeout, http_client=http_client, **params)
 
 
@@ -84,6 +101,8 @@ def race_sync(
     system: str | None = None,
     policy: Policy | None = None,
     clean: Clean = is_content,
+    midstream: Midstream = "raise",
+    keep_standby: int = 0,
     timeout: TimeoutTypes = None,
     grace: float = 1.0,
     skip_unready: bool = False,
@@ -97,7 +116,15 @@ def race_sync(
     :param backend: the event loop to run it on, in a thread of its own: ``trio`` or ``asyncio``
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
-    whole = Race(providers, policy=policy, clean=clean, grace=grace, skip_unready=skip_unready)
+    whole = Race(
+        providers,
+        policy=policy,
+        clean=clean,
+        midstream=midstream,
+        keep_standby=keep_standby,
+        grace=grace,
+        skip_unready=skip_unready,
+    )
     context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
     return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
 
@@ -111,6 +138,8 @@ class Race(AnsweringProvider):
     :param providers: instances, classes, or specs: ``provider[/model][@base_url]``
     :param policy: when to start whom
     :param clean: what decides a race; see ``race``
+    :param midstream: what to do when a winner fails after chunks were given out; see ``race``
+    :param keep_standby: chunks of the winner during which the runner-up is kept
     :param grace: seconds that a loser has to close itself
     :param skip_unready: leave out entrants whose set-up is wrong instead of raising
     """
@@ -125,16 +154,21 @@ class Race(AnsweringProvider):
         *,
         policy: Policy | None = None,
         clean: Clean = is_content,
+        midstream: Midstream = "raise",
+        keep_standby: int = 0,
         grace: float = 1.0,
         skip_unready: bool = False,
         **settings: Any,
     ) -> None:
+        check_midstream(midstream, keep_standby)
         super().__init__(**settings)
         if isinstance(providers, str) or not providers:
             raise SetupError("a race needs a list of at least one provider")
         self.entrants = _resolved(providers, skip_unknown=skip_unready)
         self.policy = policy or parallel()
         self.clean = clean
+        self.midstream = midstream
+        self.keep_standby = keep_standby
         self.grace = grace
         self.skip_unready = skip_unready
         self._held: dict[str, float] = {}
@@ -223,38 +257,47 @@ class Race(AnsweringProvider):
             raise first_error
         return ready
 
+    def goes_on_from_text(self, model: str) -> bool:
+        """Whether every entrant does."""
+        return all(entrant.goes_on_from_text(entrant.model or model) for entrant in self.entrants)
+
     def _one_race(
         self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
-    ) -> _Race[Chunk]:
+    ) -> tuple[_Race[Chunk], Contenders]:
         """Set up the race for one request."""
-        entrants, names, keys = [], _Names(), {}
-        for provider, asked in ready:
-            key = provider._called(asked)
-            name = names.distinct(key)
-            keys[name] = key
-            entrants.append(self._entrant(provider, ask, EntrantReport(name=name, model=asked), client))
-        return _Race(
-            entrants,
+        contenders = Contenders(ready, ask, partial(self._entrant, client))
+        race = _Race(
+            contenders.entrants(),
             policy=self.policy,
             grace=self.grace,
             total=ask.timeout.total,
             late=partial(APITimeoutError, "total", ask.timeout.total, provider=self.name),
-            keeper=_Book(self._held, keys),
+            keeper=_Book(self._held, contenders.keys),
+            keep_standby=self.keep_standby > 0,
         )
+        return race, contenders
 
     def _entrant(
-        self, provider: AbstractProvider, ask: Ask, record: EntrantReport, client: httpx.AsyncClient | None
+        self,
+        client: httpx.AsyncClient | None,
+        provider: AbstractProvider,
+        ask: Ask,
+        record: EntrantReport,
+        *,
+        begun: str = "",
+        within: float = inf,
     ) -> Entrant[Chunk]:
         timeout = ask.timeout.over(provider._timeout)
         limits = {"first_chunk": timeout.first_chunk}
-        if timeout.total < ask.timeout.total:  # which the race keeps for everybody
+        if timeout.total < min(ask.timeout.total, within):  # which the race keeps for everybody
             limits["total"] = timeout.total
         limit = min(limits, key=limits.__getitem__)
+        params = provider._merged(ask.params)
         theirs = Ask(
             messages=ask.messages,
             model=record.model,
-            params=provider._merged(ask.params),
-            timeout=timeout,
+            params=params,
+            timeout=timeout if timeout.total <= within else Timeout(total=within).over(timeout),
             client=provider._client or (None if provider._proxy else client),
             record=record,
             watched=("stall", "total"),
@@ -263,7 +306,7 @@ class Race(AnsweringProvider):
         return Entrant(
             record,
             partial(provider._open, theirs),
-            ChunkGate(self.clean, record=record),
+            gate_for(self.clean, record, begun=begun, parse=parser(params)),
             handoff=provider._handoff,
             detachable=provider.detachable,
             limit=limits[limit],
@@ -322,18 +365,3 @@ def _resolved(providers: Sequence[ProviderTypes], *, skip_unknown: bool) -> tupl
     if not resolved:
         raise SetupError("none of the race's providers is known")
     return tuple(resolved)
-
-
-class _Names:
-    """Gives names, a repeated one with ``#2``, ``#3`` and so on."""
-
-    def __init__(self) -> None:
-        self._given: set[str] = set()
-
-    def distinct(self, name: str) -> str:
-        distinct, count = name, 1
-        while distinct in self._given:
-            count += 1
-            distinct = f"{name}#{count}"
-        self._given.add(distinct)
-        return distinct

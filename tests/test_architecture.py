@@ -30,19 +30,19 @@ FLOORS = (
         "_timeouts",
         "typing",
     ),
-    ("_cleaning", "_framing", "dialects"),
+    ("_cleaning", "_framing", "clean", "dialects"),
     ("_auth_file", "_browser", "transports"),
     ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("base_provider", "providers"),
-    ("_cleaned", "_compose", "_course"),
+    ("_cleaned", "_compose", "_course", "_failover"),
     ("__init__", "__main__", "cli", "simulator", "testing"),
 )
 
 NO_CHATS = ("_handoff", "_iterators", "_policies", "_race", "_source")  # the race over any async iterators...
 CHATS = ("_chunks", "_cleaning", "_completion", "_messages", "_request", "_structured", "dialects")  # ...and not these
 
-NO_IO = ("_chunks", "_cleaning", "_framing", "_messages", "dialects")
+NO_IO = ("_chunks", "_cleaning", "_framing", "clean", "_messages", "dialects")
 IO = (
     *("anyio", "asyncio", "sniffio", "trio", "uvloop", "concurrent", "selectors", "socket", "ssl", "threading"),
     *("aiohttp", "h11", "httpcore", "httptools", "httpx", "requests", "trio_websocket", "urllib3", "websockets"),

@@ -232,6 +232,10 @@ class AbstractProvider(Declaration):
         """
         return asked or self.default_model
 
+    def goes_on_from_text(self, model: str) -> bool:  # noqa: ARG002  # for subclasses that know
+        """Whether a conversation that ends with an assistant's message is answered by the rest of that message."""
+        return False
+
     @property
     def _needs_client(self) -> bool:
         """Whether it would send with the HTTP client of a race."""

@@ -17,7 +17,7 @@ from g4ftrio._stream import Stream
 from g4ftrio._structured import parse_response
 from g4ftrio._timeouts import Timeout
 
-__all__ = ("Ask", "StreamContext")
+__all__ = ("Ask", "StreamContext", "parser")
 
 
 class Ask(Struct, kw_only=True):
@@ -66,7 +66,7 @@ class StreamContext:
     def __init__(self, provider: Answering, ask: Ask) -> None:
         self._provider = provider
         self._ask = ask
-        self._parse = _parser(ask.params)
+        self._parse = parser(ask.params)
         self._stream: Stream | None = None
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -112,7 +112,7 @@ class StreamContext:
         return TypeError(f"{self._provider.name} cannot be settled: use `async with provider.stream(...) as stream:`")
 
 
-def _parser(params: Mapping[str, Any]) -> Callable[[str], Any] | None:
+def parser(params: Mapping[str, Any]) -> Callable[[str], Any] | None:
     """What turns the answer's text into what was asked for with ``response_format=``, if that was a type."""
     wanted = params.get("response_format")
     if wanted is None or isinstance(wanted, Mapping | str):
