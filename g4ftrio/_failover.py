@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
@@ -63,7 +62,7 @@ class Contender:
 
     @property
     def refused(self) -> bool:
-        """Whether it would not go on from a text, and may be asked to begin; some models refuse, whatever their wire."""
+        """Whether it would not go on from a text, as some models refuse to; it may still be asked to begin."""
         refusal = isinstance(self.record.error, BadRequestError | UnprocessableEntityError)
         return bool(self.begun) and refusal and self.record.outcome == "failed"
 
@@ -242,12 +241,12 @@ class Relay:
         return batch
 
     def _fit(self, chunk: Chunk) -> Chunk | None:
-        """Leave out white space that the consumer has already, and what a service would remember as the whole answer."""
+        """Leave out white space that the consumer has, and what a service would remember as the whole answer."""
         if isinstance(chunk, ProviderMetadata):
             return None
         if not (isinstance(chunk, str) and self._overlap):
             return chunk
-        common = len(commonprefix((chunk, self._overlap)))
+        common = _in_common(chunk, self._overlap)
         self._overlap = self._overlap[common:] if common == len(chunk) else ""
         return chunk[common:] or None
 
@@ -267,3 +266,9 @@ class Relay:
             return await wait()
         finally:
             self._waited += self._now() - began
+
+
+def _in_common(text: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = zip(text, other, strict=False)
+    return next((count for count, (one, two) in enumerate(pairs) if one != two), min(len(text), len(other)))

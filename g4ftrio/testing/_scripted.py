@@ -65,6 +65,7 @@ class _ScriptedAnswer:
         self._script = script
         self._left = list(script.chunks)
         self._wait = script.delay
+        self._due: float | None = None
         self._detached = False
         self._open = False
 
@@ -78,8 +79,10 @@ class _ScriptedAnswer:
             await self.aclose()
 
     async def pull(self) -> list[Chunk]:
-        await anyio.sleep(self._wait)
-        self._wait = self._script.gap
+        if self._due is None:  # else the read before was cancelled, and this one waits for the same
+            self._due = anyio.current_time() + self._wait
+        await anyio.sleep_until(self._due)
+        self._wait, self._due = self._script.gap, None
         if self._left:
             return [self._left.pop(0)]
         if self._script.error is not None:
