@@ -4,6 +4,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
 
     cli/  simulator/  testing.py     what is built with the library
     _compose.py  _cleaned.py         Race, Fallback, Cleaned: providers made of providers
+    _failover.py                     who goes on when a winner dies in mid-stream
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one
     _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
@@ -11,6 +12,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     _race.py  _policies.py           the race over anything that gives items; it knows nothing of chats
     transports/                      the only sockets
     dialects/  _framing  _cleaning   bytes to frames to chunks; no I/O
+    clean.py                         ways to decide a race
     _chunks  _messages  _errors ...  the words
 """
 

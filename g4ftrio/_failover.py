@@ -1,7 +1,7 @@
 """Who goes on when the winner of a race dies after text was given out, and where its consumer reads.
 
 How it works. The consumer of a race that may go on reads a ``Relay``. When the winner's source raises there, the relay
-asks the race for a takeover, which a task of the race's own decides, and waits. What the takeover's winner wrote follows
+asks the race for a takeover, which a task of the race's own decides, and waits. What the takeover's winner wrote comes
 behind a ``Failover``. A read may be cancelled at any of its awaits and repeated: the takeover goes on without it.
 """
 

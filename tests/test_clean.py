@@ -39,6 +39,9 @@ from tests.entrants import outcomes
 anyio_backend = clocks.virtual_backends
 
 REJECTED = "rejected"
+RUSSIAN = "Небо голубое, потому что"
+KOREAN = "하늘은 푸릅니다 왜냐하면 빛이 산란되기 때문입니다"
+JAPANESE = "空は青いです。なぜならば光が散乱するからです。"
 
 
 def judged(predicate: clean.Predicate, *pieces: str) -> list[bool | str]:
@@ -137,22 +140,22 @@ def test_text_that_is_long_enough(limits: dict[str, int], text: str, said: bool)
         (("latin",), "Le ciel est bleu, parce que", True),
         (
             ("latin",),
-            "\u041d\u0435\u0431\u043e \u0433\u043e\u043b\u0443\u0431\u043e\u0435, \u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e",
+            RUSSIAN,
             REJECTED,
         ),
         (
             ("cyrillic",),
-            "\u041d\u0435\u0431\u043e \u0433\u043e\u043b\u0443\u0431\u043e\u0435, \u043f\u043e\u0442\u043e\u043c\u0443 \u0447\u0442\u043e",
+            RUSSIAN,
             True,
         ),
         (
             ("cjk", "hiragana", "katakana"),
-            "\u7a7a\u306f\u9752\u3044\u3067\u3059\u3002\u306a\u305c\u306a\u3089\u3070\u5149\u304c\u6563\u4e71\u3059\u308b\u304b\u3089\u3067\u3059\u3002",
+            JAPANESE,
             True,
         ),
         (
             ("hangul",),
-            "\ud558\ub298\uc740 \ud478\ub985\ub2c8\ub2e4 \uc65c\ub0d0\ud558\uba74 \ube5b\uc774 \uc0b0\ub780\ub418\uae30 \ub54c\ubb38\uc785\ub2c8\ub2e4",
+            KOREAN,
             True,
         ),
         (("latin",), "Blue.", False),

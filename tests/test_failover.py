@@ -68,8 +68,12 @@ def all_closed(*entrants: Scripted) -> bool:
     return all(entrant.opened == entrant.closed for entrant in entrants)
 
 
-async def read(stream: RaceStream) -> list[Chunk]:
-    return [chunk async for chunk in stream]
+async def read(stream: RaceStream, got: list[Chunk] | None = None) -> list[Chunk]:
+    """Read to the end; ``got`` has what came also where that was an error."""
+    got = [] if got is None else got
+    async for chunk in stream:
+        got.append(chunk)  # noqa: PERF401  # see above
+    return got
 
 
 # --- what the consumer gets ---
@@ -236,8 +240,7 @@ async def test_one_takeover_may_follow_another_until_nobody_is_left() -> None:
     async with race(entrants, "Why?", policy=fallback(), midstream="restart") as stream:
         got: list[Chunk] = []
         with pytest.raises(TruncatedError) as caught:
-            async for chunk in stream:
-                got.append(chunk)
+            await read(stream, got)
     seams = [(chunk.from_, chunk.to) for chunk in got if isinstance(chunk, Failover)]
     assert seams == [("a", "b"), ("b", "c")]
     assert caught.value is entrants[2].error
@@ -463,7 +466,7 @@ async def test_the_error_of_closing_who_died_is_not_raised() -> None:
                 async def __aenter__(self) -> Any:
                     return await answer.__aenter__()
 
-                async def __aexit__(self, *exc_info: Any) -> None:
+                async def __aexit__(self, *exc_info: object) -> None:
                     await answer.__aexit__(*exc_info)
                     raise OSError("cannot close")
 
@@ -538,27 +541,31 @@ async def test_leaving_during_a_takeover_starts_nobody_else_and_closes_who_was()
 
 async def test_closing_during_a_takeover_ends_it_and_the_read_that_waits() -> None:
     a, b = dying(), scripted("b", "late", delay=FOREVER)
-    async with race([a, b], "Why?", policy=fallback(), midstream="restart") as stream:
-        async with anyio.create_task_group() as tasks:
+    context = race([a, b], "Why?", policy=fallback(), midstream="restart")
+    async with context as stream, anyio.create_task_group() as tasks:
 
-            async def close() -> None:
-                await anyio.sleep(1)
-                await stream.aclose()
+        async def close() -> None:
+            await anyio.sleep(1)
+            await stream.aclose()
 
-            tasks.start_soon(close)
-            with pytest.raises(TruncatedError):
-                await read(stream)
+        tasks.start_soon(close)
+        with pytest.raises(TruncatedError):
+            await read(stream)
     assert outcomes(stream.report) == {"a": "failed", "b": "cancelled"}
     assert anyio.current_time() == 1
 
 
 async def test_what_the_body_raises_during_a_takeover_leaves_bare() -> None:
     a, b = dying(), scripted("b", "late", delay=FOREVER)
-    with pytest.raises(LookupError, match="mine"):
+
+    async def run() -> None:
         async with race([a, b], "Why?", policy=fallback(), midstream="restart") as stream:
             with anyio.move_on_after(1):
                 await read(stream)
             raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await run()
     assert all_closed(a, b)
 
 
@@ -566,14 +573,13 @@ async def test_what_the_body_raises_during_a_takeover_leaves_bare() -> None:
 @pytest.mark.parametrize("ticks", range(30))
 async def test_cancelled_at_any_await_everything_is_closed(ticks: int, keep_standby: int) -> None:
     entrants = [dying("a"), dying("b", "three", prefill=True), scripted("c", "four", prefill=True)]
-    got: list[str] = []
+    got: list[Chunk] = []
 
     async def consume() -> None:
         policy = parallel() if keep_standby else fallback()
         context = race(entrants, "Why?", policy=policy, midstream="continue", keep_standby=keep_standby)
         async with context as stream:
-            async for chunk in stream:
-                got.append(str(chunk))
+            await read(stream, got)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(consume)
@@ -678,8 +684,7 @@ class Play:
     async def read(self, stream: RaceStream) -> None:
         self.first = stream.winner
         try:
-            async for chunk in stream:
-                self.chunks.append(chunk)
+            await read(stream, self.chunks)
         except InternalServerError as error:
             self.error = error
 
