@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -124,7 +124,7 @@ class Contenders:
         contender.record, contender.begun = record, begun
         ask = self._ask
         if begun:
-            ask = replace(ask, messages=[*ask.messages, {"role": "assistant", "content": begun}])
+            ask = replace(ask, messages=_answered(ask.messages, begun))
         return self._enter(contender.provider, ask, record, begun=begun, within=within)
 
     def _record(self, key: str, model: str) -> EntrantReport:
@@ -224,9 +224,9 @@ class Relay:
         begun = self._contenders.begun(won.entrant.name)
         self._goes_on = bool(begun)
         self._overlap = "".join(self._texts)[len(begun) :][:_OVERLAP] if begun else ""
-        self._given = 0
         seam = Failover(dead.entrant.name, won.entrant.name, describe(error), restarted=not begun)
         self._note([seam])
+        self._given = 0
         batch = [seam, *self._fitted(won.first)]
         standby = self._race.standby
         if standby is not None and self._contenders.begun(standby.name):
@@ -266,6 +266,14 @@ class Relay:
             return await wait()
         finally:
             self._waited += self._now() - began
+
+
+def _answered(messages: list[dict[str, Any]], begun: str) -> list[dict[str, Any]]:
+    """A conversation with the beginning of its answer, which may be begun in it already."""
+    *before, last = messages
+    if last["role"] == "assistant" and isinstance(last.get("content"), str):
+        return [*before, {**last, "content": last["content"] + begun}]
+    return [*messages, {"role": "assistant", "content": begun}]
 
 
 def _in_common(text: str, other: str) -> int:

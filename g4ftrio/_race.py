@@ -17,8 +17,8 @@ close the connection under the consumer's read.
 
 When the winner dies and somebody is to go on, ``seek`` begins a second race among those that are left, in the same
 task group: a task of its own decides it, so that nothing is opened or decided inside a read of the consumer's, who only
-waits for the ``Takeover``. A runner-up that is kept for this stands by: its read is cancelled by a
-scope inside ``step``, and it waits, open and unread, with no limit running.
+waits for the ``Takeover``. A runner-up that is kept for this stands by: its read is cancelled, by a scope inside
+``step``, and it waits, open and unread, with no limit running.
 
 Errors of entrants never leave their tasks; they are kept in the records. What the caller's body raises is not
 put into the task group, so it leaves bare.
@@ -143,6 +143,7 @@ class Entrant(Generic[T]):
         if self.resumed is not None:
             self.record.outcome = "running"
             self.step.deadline = now + self.left
+            self.reading = CancelScope()
             self.resumed.set()
 
     def closes(self, until: float) -> None:
@@ -443,15 +444,15 @@ class Race(Generic[T]):
     async def _search(self, entrant: Entrant[T], source: Source[T]) -> None:
         """Read until there is a clean item, and win with it if nobody has. Who stands by stops, and may go on."""
         while True:
-            with entrant.reading if self._keep_standby else nullcontext():
-                await self._read(entrant, source)
-            if entrant.resumed is None or not entrant.stands_by:
-                return
-            await entrant.resumed.wait()
-            entrant.reading = CancelScope()
             if entrant.held is not None:
-                self._win(entrant, entrant.held)
+                self._judge(entrant, entrant.held)
+            else:
+                with entrant.reading if self._keep_standby else nullcontext():
+                    await self._read(entrant, source)
+            resumed = entrant.resumed
+            if resumed is None or resumed.is_set():
                 return
+            await resumed.wait()
 
     async def _read(self, entrant: Entrant[T], source: Source[T]) -> None:
         while batch := await source.pull():

@@ -39,7 +39,7 @@ from tests.entrants import outcomes
 anyio_backend = clocks.virtual_backends
 
 REJECTED = "rejected"
-RUSSIAN = "Небо голубое, потому что"
+RUSSIAN = "Небо голубое, потому что"  # noqa: RUF001  # the letters are meant
 KOREAN = "하늘은 푸릅니다 왜냐하면 빛이 산란되기 때문입니다"
 JAPANESE = "空は青いです。なぜならば光が散乱するからです。"
 

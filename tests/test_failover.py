@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -72,7 +73,7 @@ async def read(stream: RaceStream, got: list[Chunk] | None = None) -> list[Chunk
     """Read to the end; ``got`` has what came also where that was an error."""
     got = [] if got is None else got
     async for chunk in stream:
-        got.append(chunk)  # noqa: PERF401  # see above
+        got.append(chunk)
     return got
 
 
@@ -118,6 +119,14 @@ async def test_who_cannot_go_on_from_a_text_starts_over() -> None:
     async with race([dying(), b], "Why?", policy=fallback(), midstream="continue") as stream:
         assert (await stream.collect()).text == "new"
     assert b.asked == [[{"role": "user", "content": "Why?"}]]
+
+
+async def test_an_answer_that_the_messages_begin_is_gone_on_from_together_with_that() -> None:
+    messages = [{"role": "user", "content": "Count!"}, {"role": "assistant", "content": "zero "}]
+    b = scripted("b", " three", prefill=True)
+    async with race([dying(), b], messages, policy=fallback(), midstream="continue") as stream:
+        assert (await stream.collect()).text == "one two three"
+    assert b.asked == [[messages[0], {"role": "assistant", "content": "zero one two"}]]
 
 
 async def test_where_no_text_was_given_out_there_is_nothing_to_go_on_from() -> None:
@@ -467,7 +476,7 @@ async def test_the_error_of_closing_who_died_is_not_raised() -> None:
                     return await answer.__aenter__()
 
                 async def __aexit__(self, *exc_info: object) -> None:
-                    await answer.__aexit__(*exc_info)
+                    await answer.__aexit__(None, None, None)
                     raise OSError("cannot close")
 
             return Closing()
@@ -587,6 +596,29 @@ async def test_cancelled_at_any_await_everything_is_closed(ticks: int, keep_stan
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert all_closed(*entrants)
+
+
+@pytest.mark.parametrize("keep_standby", [0, 9])
+@pytest.mark.parametrize("ticks", range(25))
+async def test_closed_by_another_task_at_any_await_the_read_ends_and_everything_is_closed(
+    ticks: int, keep_standby: int
+) -> None:
+    entrants = [dying("a"), dying("b", "three", prefill=True), scripted("c", *["four"] * 9, prefill=True)]
+    policy = parallel() if keep_standby else fallback()
+
+    async def close(stream: RaceStream) -> None:
+        for _ in range(ticks):
+            await anyio.lowlevel.checkpoint()
+        await stream.aclose()
+
+    context = race(entrants, "Why?", policy=policy, midstream="continue", keep_standby=keep_standby)
+    with anyio.fail_after(60):
+        async with context as stream, anyio.create_task_group() as tasks:
+            tasks.start_soon(close, stream)
+            with suppress(TruncatedError, anyio.ClosedResourceError):
+                await read(stream)
+    assert all_closed(*entrants)
+    assert "running" not in outcomes(context.report).values()
 
 
 @pytest.mark.parametrize("ticks", range(1, 12))

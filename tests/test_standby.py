@@ -59,7 +59,7 @@ class _WatchedAnswer(AbstractAsyncContextManager[Source[Chunk]]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._watched.closed_at.append(anyio.current_time())
-        await self._answer.__aexit__(*exc_info)
+        await self._answer.__aexit__(None, None, None)
 
     async def pull(self) -> list[Chunk]:
         batch = await self._source.pull()
