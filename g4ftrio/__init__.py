@@ -4,6 +4,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
 
     cli/  simulator/  testing/  telemetry.py     what is built with the library
     _compose  _cleaned  _retry       Race, Fallback, Cleaned, Retry: providers made of providers
+    _failover.py                     who goes on when a winner dies in mid-stream
     providers/                       who, where, which dialect, which key: declarations
     base_provider/                   what a provider is: the base classes, and every door to ask one
     _sync.py  _threads.py            from synchronous code into a loop, and from a loop into synchronous code
@@ -12,6 +13,7 @@ The house, from the ground up; imports run down only, and a test keeps it so:
     _latencies  _budget  _ordering   what policies know and may spend; whom to start first
     transports/                      the only sockets
     dialects/  _framing  _cleaning   bytes to frames to chunks; no I/O
+    clean.py                         ways to decide a race
     _chunks  _messages  _errors ...  the words
 """
 
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
     from g4ftrio._sync import SyncStream as SyncStream
     from g4ftrio._timeouts import Timeout as Timeout
     from g4ftrio._verdict import worth_retrying as worth_retrying
+    from g4ftrio.clean import first_complete as first_complete
     from g4ftrio.transports.http import open_http_client as open_http_client
 
 # Where the names of this face live. A module is loaded when something of it is first asked for, so that a program which
@@ -157,9 +160,10 @@ _HOMES = {
     "_sync": "SyncStream",
     "_timeouts": "Timeout",
     "_verdict": "worth_retrying",
+    "clean": "first_complete",
     "transports.http": "open_http_client",
 }
-_PACKAGES = ("base_provider", "bench", "providers", "simulator", "telemetry", "testing", "typing")
+_PACKAGES = ("base_provider", "bench", "clean", "providers", "simulator", "telemetry", "testing", "typing")
 _WHERE = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = tuple(sorted(_WHERE, key=lambda name: (name[0].islower(), name)))  # it is a tuple

@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, ToolCallDelta, ToolCalls
+from g4ftrio._chunks import (
+    AudioResponse,
+    Chunk,
+    Failover,
+    FinishReason,
+    ImageResponse,
+    Reasoning,
+    ToolCallDelta,
+    ToolCalls,
+)
 from g4ftrio._errors import RejectedError, excerpt
 
 __all__ = (
@@ -97,6 +106,10 @@ class TextFilter:
             self._held = ""
         return "".join(clean)
 
+    def begin_again(self) -> None:
+        """Forget the text so far: another one follows."""
+        self._is_lead, self._inside, self._held = True, None, ""
+
     def _pass(self, text: str, at: int, clean: list[str]) -> int:
         """Put the text up to what begins a passage, or may begin one, into ``clean``; give where to go on."""
         found = None
@@ -140,7 +153,8 @@ class TextFilter:
 class ChunkFilter:
     """A ``TextFilter`` over chunks. What is not text passes at once and unchanged, before text that is still held.
 
-    After a finish reason no text follows, so what is held comes out before it.
+    After a finish reason no text follows, so what is held comes out before it. An answer that begins anew takes the
+    place of the one before it, and of what is held of that.
     """
 
     def __init__(self, markers: Iterable[Marker]) -> None:
@@ -162,6 +176,8 @@ class ChunkFilter:
         for chunk in chunks:
             if isinstance(chunk, FinishReason):
                 clean += self.close()
+            elif isinstance(chunk, Failover) and chunk.restarted:
+                self._text.begin_again()
             passed = self._text.feed(chunk) if isinstance(chunk, str) else chunk
             if passed != "":
                 clean.append(passed)

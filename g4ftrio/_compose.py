@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -18,7 +19,8 @@ from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
 from g4ftrio._errors import APITimeoutError, SetupError, UnknownProviderError
 from g4ftrio._events import Hook
-from g4ftrio._gate import ChunkGate, Clean
+from g4ftrio._failover import Contenders, Midstream, check_midstream
+from g4ftrio._gate import Clean, gate_for
 from g4ftrio._health import Breaker, Health
 from g4ftrio._holds import Holds
 from g4ftrio._loops import clock
@@ -32,8 +34,9 @@ from g4ftrio._source import Source
 from g4ftrio._state_file import load_state, save_state
 from g4ftrio._sync import Backend, SyncStream
 from g4ftrio._timeline import to_timeline
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AbstractProvider, AnsweringProvider, Ask
+from g4ftrio.base_provider._ask import parser
 from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.providers import ProviderTypes
 from g4ftrio.transports.http import open_http_client
@@ -56,6 +59,8 @@ def race(
     order: Order = "given",
     prices: Prices | None = None,
     clean: Clean = is_content,
+    midstream: Midstream = "raise",
+    keep_standby: int = 0,
     timeout: TimeoutTypes = None,
     http_client: httpx.AsyncClient | None = None,
     grace: float = 1.0,
@@ -78,7 +83,12 @@ def race(
     :param order: who is started first: ``given``, or by ``latency`` or ``success`` as the policy object remembers them,
         or by ``price``
     :param prices: for ``order="price"``: ``{"provider/model": (input, output)}`` for a million tokens
-    :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race
+    :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race; there are
+        more ways in ``g4ftrio.clean``
+    :param midstream: what to do when the winner fails after chunks were given out: ``raise`` its error; ``continue``,
+        from the text so far with who can (a provider's ``prefill``), else from the beginning; ``restart`` from the
+        beginning. A chunk ``Failover`` marks the seam. Nobody goes on once a tool call or the end was given out
+    :param keep_standby: chunks of the winner during which the runner-up is kept, open and unread, to take over
     :param timeout: a ``Timeout`` or seconds without progress, for every entrant; ``total`` bounds the race as well
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
     :param grace: seconds that a loser has to close itself before it is forced to
@@ -88,7 +98,7 @@ def race(
     :raises SetupError: on entering: an unknown provider, a missing key; nothing was sent
     :raises AllFailed: on entering: no provider gave a clean chunk; ``.failures`` has every error
     :raises APITimeoutError: on entering: nobody won within ``timeout.total``
-    :raises ProviderError: while reading: the winner failed
+    :raises ProviderError: while reading: the winner failed, and nobody went on
     """
     whole = Race(
         providers,
@@ -96,6 +106,8 @@ def race(
         order=order,
         prices=prices,
         clean=clean,
+        midstream=midstream,
+        keep_standby=keep_standby,
         grace=grace,
         skip_unready=skip_unready,
         on_event=on_event,
@@ -113,6 +125,8 @@ def race_sync(
     order: Order = "given",
     prices: Prices | None = None,
     clean: Clean = is_content,
+    midstream: Midstream = "raise",
+    keep_standby: int = 0,
     timeout: TimeoutTypes = None,
     grace: float = 1.0,
     skip_unready: bool = False,
@@ -133,6 +147,8 @@ def race_sync(
         order=order,
         prices=prices,
         clean=clean,
+        midstream=midstream,
+        keep_standby=keep_standby,
         grace=grace,
         skip_unready=skip_unready,
         on_event=on_event,
@@ -154,6 +170,8 @@ class Race(AnsweringProvider):
     :param explore: the share of races in which, by latency or success, another one than the first is
     :param seed: makes that exploration repeatable
     :param clean: what decides a race; see ``race``
+    :param midstream: what to do when a winner fails after chunks were given out; see ``race``
+    :param keep_standby: chunks of the winner during which the runner-up is kept
     :param grace: seconds that a loser has to close itself
     :param skip_unready: leave out entrants whose set-up is wrong instead of raising
     :param breaker: when one that fails is left alone; None is never, unless the service itself asks for it
@@ -177,6 +195,8 @@ class Race(AnsweringProvider):
         explore: float = 0.05,
         seed: int | None = None,
         clean: Clean = is_content,
+        midstream: Midstream = "raise",
+        keep_standby: int = 0,
         grace: float = 1.0,
         skip_unready: bool = False,
         breaker: Breaker | None = _BREAKER,
@@ -184,6 +204,7 @@ class Race(AnsweringProvider):
         state: str | PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
+        check_midstream(midstream, keep_standby)
         super().__init__(**settings)
         if self._limiter is not None:
             raise SetupError("limit= and rate= are for providers: give them to the entrants of the race")
@@ -196,6 +217,8 @@ class Race(AnsweringProvider):
         if self._ordering.learns:
             self.policy = self.policy.learning()
         self.clean = clean
+        self.midstream = midstream
+        self.keep_standby = keep_standby
         self.grace = grace
         self.skip_unready = skip_unready
         self._health = Health(breaker)
@@ -304,19 +327,19 @@ class Race(AnsweringProvider):
             raise first_error
         return ready
 
+    def goes_on_from_text(self, model: str) -> bool:
+        """Whether every entrant does."""
+        return all(entrant.goes_on_from_text(entrant.model or model) for entrant in self.entrants)
+
     def _one_race(
         self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
-    ) -> _Race[Chunk]:
+    ) -> tuple[_Race[Chunk], Contenders]:
         """Set up the race for one request."""
-        entrants, names, keys = [], _Names(), {}
-        for provider, asked in ready:
-            key = provider._called(asked)
-            name = names.distinct(key)
-            keys[name] = key
-            record = EntrantReport(name=name, model=asked, price=self._prices.get(key))
-            entrants.append(self._entrant(provider, ask, record, client))
+        contenders = Contenders(ready, ask, partial(self._entrant, client), self._prices)
+        entrants = contenders.entrants()
+        keys = contenders.keys
         turns = self._ordering.turns([keys[entrant.name] for entrant in entrants], self.policy.latencies)
-        return _Race(
+        race = _Race(
             [entrants[turn] for turn in turns],
             policy=self.policy,
             grace=self.grace,
@@ -324,21 +347,31 @@ class Race(AnsweringProvider):
             late=partial(APITimeoutError, "total", ask.timeout.total, provider=self.name),
             keeper=_Book(self._health, keys, ask.timeout.total),
             keys=keys,
+            keep_standby=self.keep_standby > 0,
         )
+        return race, contenders
 
     def _entrant(
-        self, provider: AbstractProvider, ask: Ask, record: EntrantReport, client: httpx.AsyncClient | None
+        self,
+        client: httpx.AsyncClient | None,
+        provider: AbstractProvider,
+        ask: Ask,
+        record: EntrantReport,
+        *,
+        begun: str = "",
+        within: float = inf,
     ) -> Entrant[Chunk]:
         timeout = ask.timeout.over(provider._timeout)
         limits = {"first_chunk": timeout.first_chunk}
-        if timeout.total < ask.timeout.total:  # which the race keeps for everybody
+        if timeout.total < min(ask.timeout.total, within):  # which the race keeps for everybody
             limits["total"] = timeout.total
         limit = min(limits, key=limits.__getitem__)
+        params = provider._merged(ask.params)
         theirs = Ask(
             messages=ask.messages,
             model=record.model,
-            params=provider._merged(ask.params),
-            timeout=timeout,
+            params=params,
+            timeout=timeout if timeout.total <= within else Timeout(total=within).over(timeout),
             client=provider._client or (None if provider._proxy else client),
             record=record,
             watched=("stall", "total"),
@@ -350,7 +383,7 @@ class Race(AnsweringProvider):
         return Entrant(
             record,
             partial(provider._open, theirs),
-            ChunkGate(self.clean, record=record),
+            gate_for(self.clean, record, begun=begun, parse=parser(params)),
             handoff=provider._handoff,
             detachable=provider.detachable,
             limit=limits[limit],
@@ -410,18 +443,3 @@ def _resolved(providers: Sequence[ProviderTypes], *, skip_unknown: bool) -> tupl
     if not resolved:
         raise SetupError("none of the race's providers is known")
     return tuple(resolved)
-
-
-class _Names:
-    """Gives names, a repeated one with ``#2``, ``#3`` and so on."""
-
-    def __init__(self) -> None:
-        self._given: set[str] = set()
-
-    def distinct(self, name: str) -> str:
-        distinct, count = name, 1
-        while distinct in self._given:
-            count += 1
-            distinct = f"{name}#{count}"
-        self._given.add(distinct)
-        return distinct

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
 from g4ftrio._events import Broadcast
+from g4ftrio._failover import Contenders, Midstream, Relay
 from g4ftrio._race import Race, Won
 from g4ftrio._report import RaceReport
 from g4ftrio._source import Source, use_async_with
@@ -30,6 +31,8 @@ class Whole(Answering, Protocol):
     """What a race needs of the provider that it is a race of."""
 
     policy: Policy
+    midstream: Midstream
+    keep_standby: int
     _shared: httpx.AsyncClient | None
     _proxy: str | None
 
@@ -39,7 +42,7 @@ class Whole(Answering, Protocol):
 
     def _one_race(
         self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
-    ) -> Race[Chunk]: ...
+    ) -> tuple[Race[Chunk], Contenders]: ...
 
 
 class Course:
@@ -54,10 +57,26 @@ class Course:
             client = self._own = open_http_client(proxy=whole._proxy)
         if ask.hooks or any(provider._hooks for provider, _ in ready):
             ask.broadcast = Broadcast(ask.hooks, whole.name, ask.record if ask.record.listener is not None else None)
-        self.race = whole._one_race(ready, ask, client)
+        self.race, self._contenders = whole._one_race(ready, ask, client)
+        self._whole = whole
+        self._total = ask.timeout.total
         self._broadcast = ask.broadcast
         if self._broadcast is not None:
             self._broadcast.begin(self.race.report)
+
+    def source(self, won: Won[Chunk]) -> Source[Chunk]:
+        """Where the consumer reads: the winner itself, or what goes on when that dies."""
+        whole = self._whole
+        if whole.midstream == "raise":
+            return won.source
+        return Relay(
+            self.race,
+            won,
+            self._contenders,
+            midstream=whole.midstream,
+            keep_standby=whole.keep_standby,
+            total=self._total,
+        )
 
     async def close(self, error: BaseException | None = None) -> None:
         """Close the client where it is the race's own.
@@ -105,7 +124,11 @@ class RaceContext(StreamContext):
         except BaseException as error:
             await course.close(error)
             raise
-        return self._winning(won, course.race.release)
+        source = course.source(won)
+        stream = self._winning(won, source, course.race.release)
+        if isinstance(source, Relay):
+            source.tell = stream.now_by
+        return stream
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -120,7 +143,11 @@ class RaceContext(StreamContext):
             await self._course.close()
 
     def unread(self) -> Stream:
-        """The winner's stream; the race begins at the first read, by ``settle()``."""
+        """The winner's stream; the race begins at the first read, by ``settle()``.
+
+        :raises TypeError: somebody is to go on when the winner dies
+        """
+        self._check_settled()
         return Stream(Lazy(_Settling(self)), self._ask.record)
 
     async def settle(self) -> RaceStream:
@@ -129,8 +156,10 @@ class RaceContext(StreamContext):
         Close it with ``await stream.aclose()``, from any task. Losers are closed before this returns, which takes
         at most ``grace`` seconds.
 
-        :raises TypeError: an entrant's stream belongs to the task that opens it
+        :raises TypeError: an entrant's stream belongs to the task that opens it, or somebody is to go on when the
+            winner dies, for which there must be a task
         """
+        self._check_settled()
         self._course = course = Course(self._whole, self._ask)
         try:
             won = await course.race.settle()
@@ -138,11 +167,16 @@ class RaceContext(StreamContext):
             await course.close(error)
             raise
         course.end_with(won)
-        return self._winning(won, None)
+        return self._winning(won, won.source, None)
 
-    def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
-        self._stream = stream = RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
+    def _winning(self, won: Won[Chunk], source: Source[Chunk], release: Callable[[], None] | None) -> RaceStream:
+        self._stream = stream = RaceStream(self.report, source, won.entrant.record, won.first, release, self._parse)
         return stream
+
+    def _check_settled(self) -> None:
+        if self._whole.midstream != "raise":
+            said = f"a race with midstream={self._whole.midstream!r} cannot be settled, as no task is left to go on in"
+            raise TypeError(f"{said}: use `async with race(...) as stream:`")
 
 
 class _Settling:
@@ -188,6 +222,7 @@ class RacedAnswer:
             await self._course.close(error)
             raise
         self._first = won.first
+        self._source = self._course.source(won)
         return self
 
     async def __aexit__(
@@ -205,9 +240,10 @@ class RacedAnswer:
             return first
         if self._won is None:
             return []
-        record = self._won.entrant.record
+        source = self._source
+        record = source.record if isinstance(source, Relay) else self._won.entrant.record
         try:
-            batch = await self._won.source.pull()
+            batch = await source.pull()
         except Exception as error:
             record.error = error  # for the inner race's report, and for what it keeps of its entrants
             raise

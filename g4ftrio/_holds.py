@@ -20,7 +20,7 @@ __all__ = ("Holds",)
 class Holds:
     """Between one race and the health of its entrants.
 
-    :param keys: the keys of the entrants by their names, in their order
+    :param keys: the keys of the entrants by their names, in their order; more may be added while the race is on
     :param clock: the clock that ``health`` goes by
     :param total: seconds that the race may take from now on
     """
@@ -30,19 +30,20 @@ class Holds:
         self._keys = keys
         self._clock = clock
         self._deadline = clock() + total
-        self._waiting = dict.fromkeys(keys)
+        self._started: set[str] = set()
         self._running: set[str] = set()
         self._trials: set[str] = set()
-        self._winner: EntrantReport | None = None
+        self._winners: dict[str, EntrantReport] = {}  # who won, and who took over in mid-stream
 
     def until(self, name: str) -> float:
         """The moment before which an entrant that waits is not started."""
         if not self._health:
             return -inf
         held, now = self._held(name), self._clock()
-        if held <= now or self._running or any(self._held(other) <= now for other in self._waiting):
+        waiting = [other for other in self._keys if other not in self._started]
+        if held <= now or self._running or any(self._held(other) <= now for other in waiting):
             return held
-        first = min(self._waiting, key=lambda other: (max(self._paused(other), now), self._held(other)))
+        first = min(waiting, key=lambda other: (max(self._paused(other), now), self._held(other)))
         if name != first:
             return held
         paused = self._paused(name)
@@ -50,7 +51,7 @@ class Holds:
 
     def started(self, name: str) -> None:
         """It was started."""
-        self._waiting.pop(name)
+        self._started.add(name)
         self._running.add(name)
         if self._health.started(self._keys[name], self._clock()):
             self._trials.add(name)
@@ -60,7 +61,7 @@ class Holds:
         key, trial = self._keys[record.name], record.name in self._trials
         self._running.discard(record.name)
         if record.outcome == "won":
-            self._winner = record
+            self._winners[record.name] = record
         if record.outcome == "won" or (record.outcome == "lost" and record.first_chunk_at is not None):
             self._health.answered(key)
         elif record.outcome == "failed" and record.error is not None:
@@ -72,12 +73,13 @@ class Holds:
 
     def ended(self, name: str) -> None:
         """It is closed; only now is it known how the winner's answer ended."""
-        if self._winner is None or self._winner.name != name:
+        winner = self._winners.pop(name, None)
+        if winner is None:
             return
-        if self._winner.error is None:
+        if winner.error is None:
             self._health.succeeded(self._keys[name], self._clock())
         else:
-            self._health.failed(self._keys[name], self._winner.error, self._clock())
+            self._health.failed(self._keys[name], winner.error, self._clock())
 
     def _held(self, name: str) -> float:
         return max(self._paused(name), self._health.open_until(self._keys[name]))

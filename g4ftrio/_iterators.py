@@ -147,3 +147,6 @@ class _ItemGate(Generic[T]):
     def admit(self, batch: list[T]) -> list[T] | None:
         self._kept += batch
         return self._kept if any(map(self._is_clean, batch)) else None
+
+    def close(self) -> None:
+        """Ending makes nothing clean."""

@@ -201,6 +201,10 @@ class Schedule:
         """Whether anybody is still to be started."""
         return bool(self._waiting)
 
+    def add(self, name: str) -> None:
+        """Let one more be started, after all that wait."""
+        self._waiting.append(name)
+
     def failed(self) -> None:
         """Somebody failed, so the next one starts at once: one for each failure, also for two in the same tick."""
         self._owed += 1

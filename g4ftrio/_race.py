@@ -15,6 +15,11 @@ There is exactly one winner because the test and the setting of ``winner`` have 
 owner waits, shielded, until the consumer is done: were it cancelled from outside together with the consumer, it would
 close the connection under the consumer's read.
 
+When the winner dies and somebody is to go on, ``seek`` begins a second race among those that are left, in the same
+task group: a task of its own decides it, so that nothing is opened or decided inside a read of the consumer's, who only
+waits for the ``Takeover``. A runner-up that is kept for this stands by: its read is cancelled, by a scope inside
+``step``, and it waits, open and unread, with no limit running.
+
 Errors of entrants never leave their tasks; they are kept in the records. What the caller's body raises is not
 put into the task group, so it leaves bare.
 """
@@ -36,11 +41,11 @@ from g4ftrio._errors import AllFailed, RejectedError
 from g4ftrio._handoff import Pump, affinity
 from g4ftrio._loops import clock, from_any_thread, open_scopes
 from g4ftrio._policies import Policy, Schedule
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._report import EntrantReport, Outcome, RaceReport
 from g4ftrio._source import Source
 from g4ftrio._tasks import Tasks
 
-__all__ = ("Entrant", "Gate", "Race", "Won")
+__all__ = ("Entrant", "Gate", "Race", "Takeover", "Won", "by_progress")
 
 T = TypeVar("T")
 
@@ -50,6 +55,9 @@ class Gate(Protocol[T]):
 
     def admit(self, batch: list[T]) -> list[T] | None:
         """Look at what a read brought; with a clean item in it, give what the consumer gets first."""
+
+    def close(self) -> list[T] | None:
+        """Say that it ended; if it is clean by that, give what the consumer gets."""
 
 
 class Entrant(Generic[T]):
@@ -83,6 +91,9 @@ class Entrant(Generic[T]):
         self.late = late
         self.opened = False
         self.dropped = False
+        self.told = False
+        self.resumed: anyio.Event | None = None
+        self.held: list[T] | None = None
 
     @property
     def name(self) -> str:
@@ -93,12 +104,18 @@ class Entrant(Generic[T]):
         """Whether it can still win."""
         return self.record.outcome == "running"
 
+    @property
+    def stands_by(self) -> bool:
+        """Whether it lost, and waits to be needed."""
+        return self.resumed is not None and not self.resumed.is_set()
+
     def starts(self, now: float) -> None:
         """Begin to count its time."""
         self.record.outcome = "running"
         self.record.stamp("started_at")
         self.hard = CancelScope(deadline=now + self.limit)
         self.step = CancelScope()
+        self.reading = CancelScope()
 
     def has_opened(self) -> None:
         """From here on a soft cancellation is enough."""
@@ -112,6 +129,21 @@ class Entrant(Generic[T]):
         self.record.stamp("clean_at")
         if self.limit != inf:
             self.step.deadline = inf
+
+    def stand_by(self, now: float) -> None:
+        """Stop reading, and wait; what was read is kept, and no limit runs."""
+        self.resumed = anyio.Event()
+        self.left = self.step.deadline - now
+        self.step.deadline = inf
+        self.reading.cancel()
+
+    def resume(self, now: float) -> None:
+        """Go on where it stopped."""
+        if self.resumed is not None:
+            self.record.outcome = "running"
+            self.step.deadline = now + self.left
+            self.reading = CancelScope()
+            self.resumed.set()
 
     def closes(self, until: float) -> None:
         """Bound and shield what is left to do, which is to close."""
@@ -134,7 +166,10 @@ class Keeper(Protocol):
         """It was started."""
 
     def decided(self, record: EntrantReport, seconds: float) -> None:
-        """It won, lost, failed, was rejected or cancelled, so many seconds after it was asked; said once."""
+        """It won, lost, failed, was rejected or cancelled, so many seconds after it was asked.
+
+        This is said once for each start. What becomes of a winner or of a runner-up after that is not said.
+        """
 
     def ended(self, name: str) -> None:
         """It is closed: it uses nothing any more."""
@@ -160,6 +195,31 @@ class Won(Generic[T]):
         self.entrant = entrant
         self.first = first
         self.source: Source[T]
+        self.released = anyio.Event()
+
+    def release(self) -> None:
+        """Let its owner close it."""
+        self.released.set()
+        if isinstance(self.source, Pump):
+            self.entrant.step.cancel()
+
+
+class Takeover(Generic[T]):
+    """The search for who goes on; who waits for it may be cancelled, and wait again.
+
+    :param error: what the winner died of
+    :param within: seconds until somebody must have won
+    :ivar won: who goes on, or None
+    :ivar failure: why nobody does
+    """
+
+    def __init__(self, error: Exception, within: float) -> None:
+        self.error = error
+        self.within = within
+        self.scope = CancelScope()
+        self.decided = anyio.Event()
+        self.won: Won[T] | None = None
+        self.failure: Exception | None = None
 
 
 class Race(Generic[T]):
@@ -171,6 +231,9 @@ class Race(Generic[T]):
     :param late: the error if nobody has
     :param keeper: knows who is held back, and is told what becomes of everybody
     :param keys: what the policy knows the entrants by in all races, where that is not their names
+    :param keep_standby: whether the runner-up is kept open, unread, until ``drop_standby`` or the end
+    :ivar standby: the runner-up while it is kept
+    :ivar released: whether the consumer has said that it wants no more
     """
 
     def __init__(
@@ -183,6 +246,7 @@ class Race(Generic[T]):
         late: Callable[[], Exception] = TimeoutError,
         keeper: Keeper | None = None,
         keys: Mapping[str, str] | None = None,
+        keep_standby: bool = False,
     ) -> None:
         self.entrants = {entrant.name: entrant for entrant in entrants}
         self.report = RaceReport(policy=str(policy), entrants=[entrant.record for entrant in entrants])
@@ -196,6 +260,10 @@ class Race(Generic[T]):
         self._schedule = Schedule(policy, self.entrants, self._keeper.held_until, self._keys)
         self._begun = False
         self._settling = False
+        self._keep_standby = keep_standby
+        self.standby: Entrant[T] | None = None
+        self.released = False
+        self._takeover: Takeover[T] | None = None
         self._closing_error: Exception | None = None
 
     async def __aenter__(self) -> Won[T]:
@@ -204,7 +272,7 @@ class Race(Generic[T]):
         self._begin()
         await self._tasks.__aenter__()
         try:
-            return await self._decide()
+            return await self._decide(self._total)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -212,7 +280,7 @@ class Race(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._end()
+        self.release()
         suppressed = await self._tasks.__aexit__(kind, error, traceback)
         if error is None and self._closing_error is not None:
             raise self._closing_error
@@ -240,26 +308,84 @@ class Race(Generic[T]):
         return won
 
     def release(self) -> None:
-        """Say that the consumer wants no more: the winner's owner may close it."""
-        self._released.set()
-        if self.winner is not None and isinstance(self.winner.source, Pump):
-            self.winner.entrant.step.cancel()
+        """Say that the consumer wants no more: the winner's owner may close it, and nobody goes on after it."""
+        self.released = True
+        if self._takeover is not None:
+            self._takeover.scope.cancel()
+        self.drop_standby()
+        self._stop_running("cancelled")
+        if self.winner is not None:
+            self.winner.release()
+
+    def drop_standby(self) -> None:
+        """Say that the runner-up is not needed any more."""
+        if self.standby is not None:
+            self.standby.drop()
+            self.standby = None
+
+    def seek(self, error: Exception, successors: Sequence[Entrant[T]], within: float) -> Takeover[T]:
+        """Let the winner close, and have a task of this race find who goes on: a race again, by the same policy.
+
+        A standby goes on reading. Those who were never started come next, then the others.
+
+        :param error: what the winner died of
+        :param successors: by name in the place of one that was never started, or new
+        :param within: seconds until somebody must have won
+        """
+        self._lose_winner(error)
+        for entrant in successors:
+            entrant.record.clock = self._clock
+            if entrant.name not in self.entrants:
+                self.report.entrants.append(entrant.record)
+                self._schedule.add(entrant.name)
+            self.entrants[entrant.name] = entrant
+        self._takeover = takeover = Takeover[T](error, within)
+        self._tasks.start_soon(self._conduct, takeover, name="race takeover")
+        return takeover
+
+    def _lose_winner(self, error: Exception) -> None:
+        winner, self.winner = self.winner, None
+        if winner is not None:
+            winner.entrant.record.outcome, winner.entrant.record.error = "failed", error
+            winner.entrant.record.tell("failed")
+            winner.release()
 
     def _begin(self) -> None:
         self._begun = True
         self._now = now = clock()
         start = now()
+        self._clock = lambda: now() - start
         for entrant in self.entrants.values():
-            entrant.record.clock = lambda: now() - start
+            entrant.record.clock = self._clock
         self._tasks = Tasks()
         self._changed = anyio.Event()
-        self._released = anyio.Event()
         if self._policy.budget is not None:
             self._wake = partial(from_any_thread(), self._look_again)
 
-    async def _decide(self) -> Won[T]:
+    async def _conduct(self, takeover: Takeover[T]) -> None:
         try:
-            with anyio.move_on_after(self._total):
+            with takeover.scope:
+                await self._resume_standby()
+                takeover.won = await self._decide(takeover.within)
+        except Exception as error:  # noqa: BLE001  # it is for the consumer, who waits for it elsewhere
+            takeover.failure = error
+            self._stop_running("cancelled")
+        finally:
+            takeover.decided.set()
+
+    async def _resume_standby(self) -> None:
+        """Have the standby go on; where it is clean already, it has won before anybody else is started."""
+        standby, self.standby = self.standby, None
+        if standby is None:
+            return
+        standby.resume(self._now())
+        while standby.held is not None and standby.running:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    async def _decide(self, within: float) -> Won[T]:
+        try:
+            with anyio.move_on_after(within):
                 while self.winner is None:
                     self._start_who_is_due()
                     await self._until_something_changes()
@@ -315,9 +441,11 @@ class Race(Generic[T]):
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
             self._fail(entrant, errors)
         finally:
-            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before `_end`
+            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before the race
             if not self._is_settled(entrant):
                 entrant.record.stamp("ended_at")
+            if self.standby is entrant:
+                self.standby = None
             self._keeper.ended(entrant.name)
             self._changed.set()
 
@@ -338,30 +466,58 @@ class Race(Generic[T]):
             self._fail(entrant, entrant.late())
 
     async def _search(self, entrant: Entrant[T], source: Source[T]) -> None:
-        """Read until there is a clean item, and win with it if nobody has."""
+        """Read until there is a clean item, and win with it if nobody has. Who stands by stops, and may go on."""
+        while True:
+            if entrant.held is not None:
+                self._judge(entrant, entrant.held)
+            else:
+                with entrant.reading if self._keep_standby else nullcontext():
+                    await self._read(entrant, source)
+            resumed = entrant.resumed
+            if resumed is None or resumed.is_set():
+                return
+            await resumed.wait()
+
+    async def _read(self, entrant: Entrant[T], source: Source[T]) -> None:
         while batch := await source.pull():
             entrant.record.chunks += len(batch)
             entrant.record.stamp("first_chunk_at")
-            first = entrant.gate.admit(batch)
-            if not entrant.running or entrant.step.cancel_called:
-                return
-            if first is not None:
-                self._win(entrant, first)
+            if self._judge(entrant, entrant.gate.admit(batch)):
                 return
             await checkpoint()  # a source that is always ready must not keep the others from running
-        if not entrant.dropped:
+        if not (entrant.dropped or self._judge(entrant, entrant.gate.close())):
             raise RejectedError("it ended without a clean chunk", provider=entrant.name)
+
+    def _judge(self, entrant: Entrant[T], first: list[T] | None) -> bool:
+        """Let it win if it is clean; true if it is to be read no further."""
+        if entrant.stands_by:
+            entrant.held = first
+        elif first is not None and entrant.running and not entrant.step.cancel_called:
+            self._win(entrant, first)
+        return not entrant.running or entrant.step.cancel_called
 
     def _win(self, entrant: Entrant[T], first: list[T]) -> None:
         self.winner = Won(entrant, first)
         entrant.has_won()
         self._decided(entrant)
-        for other in self.entrants.values():
-            if other.running:
-                other.record.outcome = "lost"
-                self._decided(other)
-                other.drop()
+        if self._keep_standby and (runner_up := self._runner_up()):
+            self.standby = runner_up
+            runner_up.stand_by(self._now())
+        self._stop_running("lost")
         self._changed.set()
+
+    def _runner_up(self) -> Entrant[T] | None:
+        """The first of those that are open to have given anything, else the first that is open."""
+        opened = [each for each in self.entrants.values() if each.running and each.opened]
+        return min(opened, key=lambda each: by_progress(each.record), default=None)
+
+    def _stop_running(self, outcome: Outcome) -> None:
+        for entrant in self.entrants.values():
+            if entrant.running:
+                entrant.record.outcome = outcome
+                self._decided(entrant)
+                if entrant is not self.standby:
+                    entrant.drop()
 
     async def _serve(self, won: Won[T], source: Source[T], *, safe: bool) -> None:
         """Give the source to the consumer, and wait until it is done with it."""
@@ -371,7 +527,7 @@ class Race(Generic[T]):
         elif safe:
             won.source = source
             with CancelScope(shield=True):
-                await self._released.wait()
+                await won.released.wait()
         else:
             won.source = pump = Pump(source)
             await pump.run()
@@ -395,9 +551,12 @@ class Race(Generic[T]):
         return self._settling and self.winner is not None and self.winner.entrant is entrant
 
     def _decided(self, entrant: Entrant[T]) -> None:
+        entrant.record.tell(entrant.record.outcome)
+        if entrant.told:
+            return
+        entrant.told = True
         asked = entrant.record.started_at  # None while it waits for its turn, and nobody was asked yet
         seconds = 0.0 if asked is None else entrant.record.clock() - asked
-        entrant.record.tell(entrant.record.outcome)
         self._policy.decided(self._keys.get(entrant.name, entrant.name), entrant.record.outcome, seconds)
         self._keeper.decided(entrant.record, seconds)
 
@@ -414,12 +573,6 @@ class Race(Generic[T]):
         failed.__cause__ = ExceptionGroup("every entrant failed", list(failures.values()))
         return failed
 
-    def _end(self) -> None:
-        for entrant in self.entrants.values():
-            if self._cancel(entrant):
-                entrant.drop()
-        self.release()
-
     def _cancel(self, entrant: Entrant[T]) -> bool:
         """Note that it was cancelled, where nothing else has become of it."""
         if not entrant.running:
@@ -427,3 +580,8 @@ class Race(Generic[T]):
         entrant.record.outcome = "cancelled"
         self._decided(entrant)
         return True
+
+
+def by_progress(record: EntrantReport) -> float:
+    """A key to sort by: who gave something first comes first, who gave nothing last."""
+    return inf if record.first_chunk_at is None else record.first_chunk_at

@@ -43,6 +43,10 @@ class Wrapping(AnsweringProvider):
         """The model that the provider will be asked for."""
         return self._inner.which_model(asked)
 
+    def goes_on_from_text(self, model: str) -> bool:
+        """Whether the provider does."""
+        return self._inner.goes_on_from_text(model)
+
     def _called(self, model: str) -> str:
         return self._name or self._inner._called(model)
 

@@ -108,6 +108,9 @@ class CleanGate:
         self._kept += batch
         return self._kept if any(map(str.isupper, batch)) else None
 
+    def close(self) -> None:
+        return None
+
 
 def race(entrants: Mapping[str, Opener[str]], **options: Any) -> IteratorRace[str]:
     """Race them; who gives something in capitals first has won."""

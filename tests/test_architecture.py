@@ -39,7 +39,7 @@ FLOORS = (
         "_waterfall",
         "typing",
     ),
-    ("_cleaning", "_framing", "dialects"),
+    ("_cleaning", "_framing", "clean", "dialects"),
     ("_auth_file", "_browser", "transports"),
     (
         "_budget",
@@ -57,7 +57,7 @@ FLOORS = (
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
     ("_limited", "_limits", "_state_file"),
     ("base_provider", "providers"),
-    ("_cleaned", "_compose", "_course", "_retry", "_wrapping"),
+    ("_cleaned", "_compose", "_course", "_failover", "_retry", "_wrapping"),
     ("__init__", "__main__", "bench", "cli", "simulator", "telemetry", "testing"),
 )
 
@@ -66,7 +66,7 @@ NO_CHATS = (  # the race over any async iterators...
 )
 CHATS = ("_chunks", "_cleaning", "_completion", "_messages", "_request", "_structured", "dialects")  # ...and not these
 
-NO_IO = ("_chunks", "_cleaning", "_framing", "_messages", "dialects")
+NO_IO = ("_chunks", "_cleaning", "_framing", "clean", "_messages", "dialects")
 IO = (
     *("anyio", "asyncio", "sniffio", "trio", "uvloop", "concurrent", "selectors", "socket", "ssl", "threading"),
     *("aiohttp", "h11", "httpcore", "httptools", "httpx", "requests", "trio_websocket", "urllib3", "websockets"),

@@ -239,6 +239,10 @@ class AbstractProvider(Declaration):
         """
         return asked or self.default_model
 
+    def goes_on_from_text(self, model: str) -> bool:  # noqa: ARG002  # for subclasses that know
+        """Whether a conversation that ends with an assistant's message is answered by the rest of that message."""
+        return False
+
     @property
     def _server(self) -> str:
         """The origin that is asked, if it is one."""

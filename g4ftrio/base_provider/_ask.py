@@ -19,7 +19,7 @@ from g4ftrio._stream import Stream
 from g4ftrio._structured import json_schema, parse_response
 from g4ftrio._timeouts import Timeout
 
-__all__ = ("Ask", "StreamContext")
+__all__ = ("Ask", "StreamContext", "parser")
 
 
 class Ask(Struct, kw_only=True):
@@ -77,7 +77,7 @@ class StreamContext:
     def __init__(self, provider: Answering, ask: Ask) -> None:
         self._provider = provider
         self._ask = ask
-        self._parse = _parser(ask.params)
+        self._parse = parser(ask.params)
         self._stream: Stream | None = None
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
@@ -154,7 +154,7 @@ class StreamContext:
         return TypeError(f"{self._provider.name} cannot be settled: use `async with provider.stream(...) as stream:`")
 
 
-def _parser(params: Mapping[str, Any]) -> Callable[[str], Any] | None:
+def parser(params: Mapping[str, Any]) -> Callable[[str], Any] | None:
     """What turns the answer's text into what ``response_format=`` asked for, if that was a type or a schema."""
     wanted = params.get("response_format")
     if wanted is None or isinstance(wanted, str) or (isinstance(wanted, Mapping) and json_schema(wanted) is None):

@@ -33,7 +33,10 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """A wire format. Frozen; how vendors differ is in its fields."""
+    """A wire format. Frozen; how vendors differ is in its fields.
+
+    One whose services go on from an assistant's message at the end of a conversation has a true attribute ``prefill``.
+    """
 
     def path_for(self, request: ChatRequest) -> str:
         """What to append to the API base for this request, ``/chat/completions`` say."""

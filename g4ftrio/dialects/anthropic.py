@@ -52,6 +52,8 @@ class Anthropic(Struct, frozen=True, kw_only=True):
     :ivar thinking_budgets: tokens to think with by ``reasoning_effort``, for models that take a number and do not
         adapt their thinking to an effort; the default of ``max_tokens`` grows by it
     :ivar drop: parameters that the service refuses and that an answer can do without
+    :ivar prefill: whether an assistant's message at the end is gone on from; models from 4.6 on refuse one (400):
+        https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal
     """
 
     path: str = "/v1/messages"
@@ -59,6 +61,7 @@ class Anthropic(Struct, frozen=True, kw_only=True):
     max_tokens: int = 4096
     thinking_budgets: Mapping[str, int] = {}
     drop: tuple[str, ...] = ()
+    prefill: bool = True
 
     def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
         """What to append to the API base for a chat."""

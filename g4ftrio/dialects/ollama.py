@@ -46,10 +46,13 @@ class Ollama(Struct, frozen=True, kw_only=True):
 
     :ivar path: what to append to the API base for a chat
     :ivar models_path: what to append to it to list the models
+    :ivar prefill: whether an assistant's message at the end is gone on from, as with most models' templates it is:
+        https://github.com/ollama/ollama/issues/6778
     """
 
     path: str = "/api/chat"
     models_path: str = "/api/tags"
+    prefill: bool = False
 
     def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
         """What to append to the API base for a chat."""

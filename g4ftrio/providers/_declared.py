@@ -52,6 +52,8 @@ class HttpProvider(AnsweringProvider):
     :param api_base: where to ask instead of the declared address; ``base_url=`` is the same
     :param settings: see ``AbstractProvider``
     :ivar api_endpoint: the whole address of a chat, where it is not ``api_base`` and the dialect's path
+    :ivar prefill: whether it goes on from an assistant's message at the end of a conversation; None is as its dialect
+        says
     :ivar advertising: passages that the service mixes into its text, and that are taken out again
     """
 
@@ -59,6 +61,7 @@ class HttpProvider(AnsweringProvider):
     api_endpoint: str = ""
     api_key: ApiKey = None
     dialect: Dialect | SocketDialect = OpenAIChat()
+    prefill: bool | None = None
     needs_auth = True
 
     key_variables: ClassVar[tuple[str, ...]] = ()
@@ -160,6 +163,13 @@ class HttpProvider(AnsweringProvider):
         if not model:
             raise SetupError(f"{self.label}: which model? Pass model=, or write the spec as {self.label}/MODEL.")
         return model
+
+    def goes_on_from_text(self, model: str) -> bool:
+        """Whether it answers a conversation that ends with an assistant's message by the rest of that message."""
+        if self._by_generator:
+            return False
+        as_its_wire: bool = getattr(self.dialect_for(model), "prefill", False)
+        return as_its_wire if self.prefill is None else self.prefill
 
     def dialect_for(self, model: str) -> Dialect:  # noqa: ARG002  # for subclasses that speak several
         """The wire that this model is asked on."""
