@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-__all__ = ("EntrantRecord", "RequestRecord", "Run", "Setup")
+__all__ = ("Ending", "EntrantRecord", "RequestRecord", "Run", "Setup")
 
 
 class EntrantRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,20 +26,24 @@ class RequestRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request. Times are seconds from the run's start by the loop's clock, None is never.
 
     :ivar number: counts the requests of the run from 0
+    :ivar round: counts those of its target; in the same round all targets get the same prompt
     :ivar target: the provider or race that was asked
     :ivar phase: whether it counts, or was left out as warm-up or cool-down
-    :ivar scheduled_at: when it should have been sent; open-loop latencies are counted from here
+    :ivar scheduled_at: when it should have been sent; ``scheduled`` and goals are counted from here
     :ivar sent_at: when it was
     :ivar first_token_at: the first piece of model output: text, reasoning, tool arguments, sound
     :ivar first_content_at: the first clean piece of the answer
+    :ivar ended_at: the last of the answer, its finish reason and usage included; or when it failed
     :ivar gaps: seconds between one piece of output and the next
     :ivar tokens_from: whether ``output_tokens`` are the service's own count or the pieces that came
+    :ivar hidden_tokens: those of ``output_tokens`` that are reasoning of which nothing was shown
     :ivar error: what went wrong by its class's name, empty where nothing did; ``message`` is what it said
     :ivar cancelled: whether this run broke it off on purpose
     :ivar winner: which entrant of a race gave the answer
     """
 
     number: int
+    round: int = 0
     target: str
     phase: Literal["warmup", "measured", "cooldown"] = "measured"
     prompt: int = 0
@@ -55,6 +59,7 @@ class RequestRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     input_tokens: int | None = None
     output_tokens: int | None = None
     tokens_from: Literal["usage", "pieces"] = "pieces"
+    hidden_tokens: int = 0
     finish_reason: str | None = None
     error: str = ""
     message: str = ""
@@ -83,9 +88,27 @@ class Setup(Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
 
 
+class Ending(Struct, frozen=True, kw_only=True):
+    """How a run ended, and what it cost this machine: the last line of a file of records.
+
+    :ivar seconds: from the run's start to its end
+    :ivar cpu_seconds: of the thread that ran it, whatever else that thread did included
+    :ivar reason: all was done, somebody stopped it, or too many requests failed
+    """
+
+    seconds: float
+    cpu_seconds: float
+    reason: Literal["complete", "interrupted", "errors"] = "complete"
+
+
 class Run(Struct, frozen=True, kw_only=True):
-    """A whole run, or as much of it as there was time for."""
+    """A whole run, or as much of it as there was time for.
+
+    :ivar interrupted: whether it was stopped before its end, or its file was cut
+    :ivar ending: None where the file was cut
+    """
 
     setup: Setup
     records: tuple[RequestRecord, ...]
     interrupted: bool = False
+    ending: Ending | None = None

@@ -1,0 +1,112 @@
+"""Runs on disk: JSONL, the setup first, then a line for each request as it ends, and how it ended last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+from msgspec import Struct
+
+from g4ftrio._errors import SetupError
+from g4ftrio.bench._records import Ending, RequestRecord, Run, Setup
+
+__all__ = ("Writer", "read")
+
+
+class _LastLine(Struct):
+    """Its one key tells it from a request's line."""
+
+    ending: Ending
+
+
+_LAST = b'{"ending":'
+
+
+class Writer:
+    """Writes a run as it goes: every line is with the operating system before the next request is looked at.
+
+    :param path: where to; what is there is replaced
+    :raises SetupError: nothing can be written there
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._encode = msgspec.json.Encoder().encode
+        try:
+            self._file: BinaryIO = self.path.open("wb", buffering=0)
+        except OSError as error:
+            raise SetupError(f"the run cannot be written to {self.path}: {error.strerror}") from None
+
+    def begin(self, setup: Setup) -> None:
+        """Write down what is going to be asked."""
+        self._write(setup)
+
+    def write(self, record: RequestRecord) -> None:
+        """Write down a request."""
+        self._write(record)
+
+    def end(self, ending: Ending) -> None:
+        """Write down how it ended."""
+        self._write(_LastLine(ending))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, line: object) -> None:
+        left = memoryview(self._encode(line) + b"\n")
+        while left:
+            left = left[self._file.write(left) :]
+
+
+def read(path: str | os.PathLike[str]) -> Run:
+    """Read a run that was written to a file. Of one that was cut, a last line that is not whole is left out.
+
+    :raises SetupError: there is no such file, or it is no run's
+    """
+    where = Path(path)
+    try:
+        with where.open("rb") as file:
+            return _read(file, str(where))
+    except OSError as error:
+        raise SetupError(f"the run {where} cannot be read: {error.strerror}") from None
+
+
+def _read(file: BinaryIO, where: str) -> Run:
+    try:
+        setup = msgspec.json.decode(file.readline(), type=Setup)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SetupError(f"{where} does not begin as a run does: {error}") from None
+    ending: Ending | None = None
+    records = []
+    for found in _lines(file, where):
+        if isinstance(found, Ending):
+            ending = found
+        else:
+            records.append(found)
+    interrupted = ending is None or ending.reason == "interrupted"
+    return Run(setup=setup, records=tuple(records), interrupted=interrupted, ending=ending)
+
+
+def _lines(file: BinaryIO, where: str) -> Iterator[RequestRecord | Ending]:
+    decode_record = msgspec.json.Decoder(RequestRecord).decode
+    decode_ending = msgspec.json.Decoder(_LastLine).decode
+    for number, line in enumerate(file, 2):
+        try:
+            yield decode_ending(line).ending if line.startswith(_LAST) else decode_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if not line.endswith(b"\n"):
+                return  # it was cut here
+            raise SetupError(f"{where} line {number} is no request's: {error}") from None
