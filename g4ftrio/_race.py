@@ -531,6 +531,8 @@ class Race(Generic[T]):
         else:
             won.source = pump = Pump(source)
             await pump.run()
+            if pump.error is not None:
+                won.entrant.record.broke_off(pump.error)
 
     def _fail(self, entrant: Entrant[T], error: Exception) -> None:
         """Note an error: a failure before the win, and a fault in closing after it."""

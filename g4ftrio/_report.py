@@ -90,6 +90,12 @@ class EntrantReport(Struct, kw_only=True):
         if self.listener is not None:
             self.listener(event)
 
+    def broke_off(self, error: Exception) -> None:
+        """Note why an answer ended before its end, once it is being read."""
+        if self.error is not error:
+            self.error = error
+            self.tell("failed")
+
     def note_usage(self, chunks: Iterable[Chunk]) -> None:
         """Note what the service says of its tokens and of the answer's end, where it is among these chunks."""
         for chunk in chunks:
@@ -154,9 +160,9 @@ class RaceReport(Struct, kw_only=True):
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start; they stand still when everybody has ended."""
-        times = (each.clock() if each.ended_at is None else each.ended_at for each in self.entrants)
-        return max(times, default=0.0)
+        """Seconds since the start; they stand still when everybody who was started has ended."""
+        begun = (each for each in self.entrants if each.started_at is not None or each.outcome == "running")
+        return max((each.clock() if each.ended_at is None else each.ended_at for each in begun), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -272,8 +272,7 @@ class Stream(Gathering, ItemStream[Chunk]):
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TruncatedError) and not error.text:
             error.text = self.text
-        self._record.error = error
-        self._record.tell("failed")
+        self._record.broke_off(error)
 
 
 class RaceStream(Stream):

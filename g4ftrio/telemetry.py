@@ -41,7 +41,6 @@ _USAGE = {
     "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
     "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
 }
-_TOLD = frozenset({"connected", "first_byte", "first_chunk", "clean", "failover"})  # as events of a span
 
 
 class OpenTelemetry:
@@ -83,10 +82,8 @@ class OpenTelemetry:
                 self._end(event)
             case "race_ended":
                 self._end_race(event)
-            case kind if kind in _TOLD and (span := self._of(event.record)) is not None:
-                span.add_event(f"g4ftrio.{kind}")
-        if event.kind == "first_chunk" and event.record is not None and event.asked is not None:
-            self._meters.first_chunk(event.record, event.asked)
+            case "connected" | "first_byte" | "first_chunk" | "clean" | "failover":
+                self._reach(event)
 
     def _begin_race(self, event: Event) -> None:
         report = event.report
@@ -130,6 +127,14 @@ class OpenTelemetry:
             span.set_attribute("gen_ai.input.messages", json.dumps([_message(each) for each in asked.messages]))
         if self._propagate:
             propagate.inject(asked.headers, context=trace.set_span_in_context(span, within))
+
+    def _reach(self, event: Event) -> None:
+        record, asked, span = event.record, event.asked, self._of(event.record)
+        if record is None or asked is None or span is None:
+            return
+        span.add_event(f"g4ftrio.{event.kind}")
+        if event.kind == "first_chunk":
+            self._meters.first_chunk(record, asked)
 
     def _end(self, event: Event) -> None:
         record, asked, span = event.record, event.asked, self._pop(event.record)

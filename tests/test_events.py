@@ -109,9 +109,11 @@ async def test_what_the_consumer_took_can_be_read_at_the_end() -> None:
     assert closed.asked.texts == ["a"]
 
 
-async def test_a_winner_that_breaks_off_has_failed_after_all() -> None:
+@pytest.mark.parametrize("handoff", [True, False])
+async def test_a_winner_that_breaks_off_has_failed_after_all(handoff: bool) -> None:
     ears = Ears()
     broken = Scripted(["a"], error=TruncatedError("cut"), name="broken")
+    broken._handoff = handoff  # type: ignore[misc]  # of this one only
     with pytest.raises(TruncatedError):
         async with race([broken], "Why?", on_event=ears) as stream:
             await stream.collect()

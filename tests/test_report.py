@@ -194,10 +194,10 @@ def test_races_nested_without_end_are_no_report() -> None:
 
 
 def test_the_time_stands_still_when_all_have_ended() -> None:
-    running = EntrantReport(name="a", clock=lambda: 3.0)
-    ended = EntrantReport(name="b", ended_at=1.0, clock=lambda: 3.0)
+    running = EntrantReport(name="a", started_at=0.0, clock=lambda: 3.0)
+    ended = EntrantReport(name="b", started_at=0.0, ended_at=1.0, clock=lambda: 3.0)
     assert RaceReport(policy="", entrants=[running, ended]).elapsed == 3.0
-    assert RaceReport(policy="", entrants=[ended]).elapsed == 1.0
+    assert RaceReport(policy="", entrants=[ended, EntrantReport(name="c", clock=lambda: 3.0)]).elapsed == 1.0
     assert RaceReport(policy="", entrants=[]).elapsed == 0.0
 
 

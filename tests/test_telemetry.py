@@ -22,6 +22,7 @@ from g4ftrio import (
     AllFailed,
     APITimeoutError,
     Chunk,
+    EntrantReport,
     Race,
     RateLimitError,
     Timeout,
@@ -31,9 +32,10 @@ from g4ftrio import (
     race_sync,
 )
 from g4ftrio._chunks import FinishReason
-from g4ftrio.providers import OpenAICompatible
+from g4ftrio._events import Asked
+from g4ftrio.providers import OpenAICompatible, known
 from g4ftrio.simulator import Running, Service, run_in_thread
-from g4ftrio.telemetry import OpenTelemetry
+from g4ftrio.telemetry import OpenTelemetry, _whom
 from g4ftrio.testing import Scripted
 from tests import clocks
 
@@ -271,6 +273,28 @@ async def test_nothing_is_kept_of_races_that_are_over(telemetry: Telemetry) -> N
         async with race([slow()], "Why?", on_event=hook):
             pass
     assert hook._open == {}
+
+
+# The values that the conventions know (release 1.41); where one of them fits, it has to be used.
+WELL_KNOWN = {
+    *("anthropic", "aws.bedrock", "azure.ai.inference", "azure.ai.openai", "cohere", "deepseek", "gcp.gemini"),
+    *("gcp.gen_ai", "gcp.vertex_ai", "groq", "ibm.watsonx.ai", "mistral_ai", "openai", "perplexity", "x_ai"),
+}
+
+
+def test_a_service_that_the_conventions_know_has_their_name() -> None:
+    named = {label: provider.telemetry_name for label, provider in known().items() if provider.telemetry_name}
+    assert set(named.values()) <= WELL_KNOWN
+    assert named.keys() == {
+        *("azure-openai", "gemini", "gemini-live", "mistral", "openai-realtime", "openai-responses"),
+        *("openai-responses-ws", "xai"),
+    }
+    assert {"anthropic", "deepseek", "groq", "openai", "perplexity"} <= known().keys()  # their labels are the names
+
+
+def test_a_server_is_an_address_and_a_port() -> None:
+    said = _whom(EntrantReport(name="a"), Asked(provider="p", server="http://::1:8000"))
+    assert (said["server.address"], said["server.port"]) == ("::1", 8000)
 
 
 # --- over real sockets ---
