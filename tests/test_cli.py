@@ -114,8 +114,14 @@ def port(running: Running) -> int:
         (["race", ""], "the prompt is empty: write it behind the command, or pipe it in"),
         (["race"], "the prompt is empty: write it behind the command, or pipe it in"),
         (["ask", "hi", "--polcy", "x"], "(see `g4ftrio ask --help`)"),
-        (["race", "hi", "--policy", "zig"], "'zig' is none of parallel, staggered:SECONDS and fallback"),
-        (["race", "hi", "--policy", "staggered:soon"], "write the head start in seconds, staggered:2"),
+        (
+            ["race", "hi", "--policy", "zig"],
+            "'zig' is none of parallel, staggered:SECONDS, adaptive[:PERCENTILE] and fallback",
+        ),
+        (
+            ["race", "hi", "--policy", "staggered:soon"],
+            "write the head start in seconds, staggered:2, or the percentile from 0 to 1",
+        ),
         (["race", "hi", "--timeout", "-1"], "'-1' is not a number of seconds; 0 is no limit"),
         (["race", "hi", "-o", "temprature", "1"], "unknown parameter 'temprature': did you mean 'temperature'?"),
         (["race", "hi", "--max-tokens", "0"], "'--max-tokens'"),
@@ -779,3 +785,11 @@ def test_a_drawing_has_the_characters_and_the_colours_that_the_place_can_show() 
     drawn = coloured(race, 60, "utf-8")
     assert [line.rstrip() for line in drawn.plain.splitlines()] == race.waterfall(60).splitlines()
     assert {span.style for span in drawn.spans} >= {"bold", "dim", "green", "bold green"}
+
+
+def test_what_one_call_has_learned_is_kept_for_the_next(run: Callable[..., Told], fleet: Fleet, tmp_path: Path) -> None:
+    file, good = tmp_path / "state.json", fleet("good")
+    for calls in (1, 2):
+        assert run("ask", "hi", "-q", "-p", good.spec, "--policy", "adaptive", "--state", str(file)).status == 0
+        (learned,) = json.loads(file.read_text())["policy"]["latencies"].values()
+        assert len(learned["times"]) == calls

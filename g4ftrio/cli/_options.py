@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from g4ftrio._policies import Policy, fallback, parallel, staggered
+from g4ftrio._policies import Policy, adaptive, fallback, parallel, staggered
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout
 from g4ftrio.cli._drawing import check_plot
@@ -18,20 +18,23 @@ __all__ = ("asks", "loop", "plot")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PLAIN = {"parallel": parallel, "fallback": fallback}
+_PLAIN: dict[str, Callable[[], Policy]] = {"parallel": parallel, "fallback": fallback, "adaptive": adaptive}
+_NUMBERED: dict[str, Callable[[float], Policy]] = {"staggered": staggered, "adaptive": adaptive}
 
 
 def _policy(ctx: click.Context, param: click.Parameter, written: str) -> Policy:
-    """Read ``parallel``, ``fallback`` or ``staggered:SECONDS``."""
+    """Read ``parallel``, ``fallback``, ``staggered:SECONDS``, ``adaptive`` or ``adaptive:PERCENTILE``."""
     if written in _PLAIN:
         return _PLAIN[written]()
-    name, _, seconds = written.partition(":")
-    if name != "staggered":
-        raise click.BadParameter(f"{written!r} is none of parallel, staggered:SECONDS and fallback", ctx, param)
+    name, _, number = written.partition(":")
+    if name not in _NUMBERED:
+        known = "parallel, staggered:SECONDS, adaptive[:PERCENTILE] and fallback"
+        raise click.BadParameter(f"{written!r} is none of {known}", ctx, param)
     try:
-        return staggered(float(seconds))
+        return _NUMBERED[name](float(number))
     except ValueError:
-        raise click.BadParameter(f"{written!r}: write the head start in seconds, staggered:2", ctx, param) from None
+        said = "write the head start in seconds, staggered:2, or the percentile from 0 to 1, adaptive:0.9"
+        raise click.BadParameter(f"{written!r}: {said}", ctx, param) from None
 
 
 def _timeout(ctx: click.Context, param: click.Parameter, written: str | None) -> Timeout:
@@ -106,6 +109,11 @@ _ASKING = (
     click.option("--json", "as_json", is_flag=True, help="Write one JSON object with the answer and the report."),
     click.option("--report", is_flag=True, help="Draw the race below the answer, on standard error."),
     plot,
+    click.option(
+        "--state",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Start with what this file says of the providers' times and health, and keep it there.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing of the race."),
 )
 
@@ -119,7 +127,7 @@ def asks(policy: str) -> Callable[[Command], Command]:
         "--policy",
         callback=_policy,
         default=policy,
-        metavar="parallel|staggered:SECONDS|fallback",
+        metavar="parallel|staggered:SECONDS|adaptive[:PERCENTILE]|fallback",
         show_default=True,
         help="When to ask the next one.",
     )

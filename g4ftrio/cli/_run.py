@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from g4ftrio._chunks import Chunk, Reasoning, ToolCalls
-from g4ftrio._compose import RaceContext, race
+from g4ftrio._compose import Race, RaceContext
 from g4ftrio._policies import Policy
 from g4ftrio._report import RaceReport
 from g4ftrio._stream import RaceStream
@@ -38,6 +38,7 @@ class Order(Struct, kw_only=True, frozen=True):
     :ivar everyone: ask whoever is found
     :ivar report: draw the race on standard error
     :ivar plot: draw it into this file
+    :ivar state: what is known of the providers, from one call to the next
     :ivar command: how to call the command, for advice
     """
 
@@ -53,6 +54,7 @@ class Order(Struct, kw_only=True, frozen=True):
     reasoning: bool = False
     report: bool = False
     plot: Path | None = None
+    state: Path | None = None
     command: str = "g4ftrio race"
 
 
@@ -90,16 +92,12 @@ class Run:
     async def _race(self, entrants: Sequence[AbstractProvider]) -> int:
         order = self._order
         self._screen.note(announcement(entrants))
-        context = race(
-            entrants,
-            order.prompt,
-            model=order.model,
-            system=order.system,
-            policy=order.policy,
-            timeout=order.timeout,
-            grace=_GRACE,
-            **order.params,
-        )
+        async with Race(entrants, policy=order.policy, grace=_GRACE, state=order.state) as llm:
+            return await self._follow(
+                llm.stream(order.prompt, model=order.model, system=order.system, timeout=order.timeout, **order.params)
+            )
+
+    async def _follow(self, context: RaceContext) -> int:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._screen.follow, context)
