@@ -17,6 +17,7 @@ from g4ftrio._bill import check_prices
 from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
 from g4ftrio._course import RaceContext, RacedAnswer
+from g4ftrio._entrant import Entrant
 from g4ftrio._errors import APITimeoutError, SetupError, UnknownProviderError
 from g4ftrio._events import Hook
 from g4ftrio._failover import Contenders, Midstream, check_midstream
@@ -27,7 +28,7 @@ from g4ftrio._loops import clock
 from g4ftrio._messages import Messages
 from g4ftrio._ordering import Order, Ordering, Prices
 from g4ftrio._policies import Policy, fallback, parallel
-from g4ftrio._race import Entrant, Race as _Race
+from g4ftrio._race import Race as _Race
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams
 from g4ftrio._source import Source
@@ -78,16 +79,13 @@ def race(
     :param messages: a prompt, or a list of mappings in the OpenAI shape
     :param model: the model for every entrant that names none
     :param system: a system message to put before them
-    :param policy: when to start the next one: ``parallel()`` (the default), ``staggered(seconds)``, ``adaptive()``,
-        ``fallback()``
-    :param order: who is started first: ``given``, or by ``latency`` or ``success`` as the policy object remembers them,
-        or by ``price``
+    :param policy: when to start the next: ``parallel()`` (the default), ``staggered(2)``, ``adaptive()``, ``fallback()``
+    :param order: who is first: ``given``, or by what the policy knows, ``latency`` or ``success``, or by ``price``
     :param prices: for ``order="price"``: ``{"provider/model": (input, output)}`` for a million tokens
-    :param clean: given a chunk and all the text so far, that chunk included, whether this decides the race; there are
-        more ways in ``g4ftrio.clean``
+    :param clean: given a chunk and all the text so far, whether this decides the race; see also ``g4ftrio.clean``
     :param midstream: what to do when the winner fails after chunks were given out: ``raise`` its error; ``continue``,
-        from the text so far with who can (a provider's ``prefill``), else from the beginning; ``restart`` from the
-        beginning. A chunk ``Failover`` marks the seam. Nobody goes on once a tool call or the end was given out
+        from the text so far with who can (``prefill``), else from the beginning; ``restart`` from the beginning. A chunk
+        ``Failover`` marks the seam. Nobody goes on once a tool call or the end was given out
     :param keep_standby: chunks of the winner during which the runner-up is kept, open and unread, to take over
     :param timeout: a ``Timeout`` or seconds without progress, for every entrant; ``total`` bounds the race as well
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 
 from g4ftrio._bill import Price
 from g4ftrio._chunks import Chunk, Failover, FinishReason, ProviderMetadata, ToolCallDelta, ToolCalls
+from g4ftrio._entrant import Entrant, by_progress
 from g4ftrio._errors import BadRequestError, SetupError, UnprocessableEntityError, describe
 from g4ftrio._loops import clock
-from g4ftrio._race import Entrant, Race, Takeover, Won, by_progress
+from g4ftrio._race import Race, Takeover, Won
 from g4ftrio._report import EntrantReport
 from g4ftrio.base_provider import Ask
 

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from g4ftrio._entrant import Entrant
 from g4ftrio._policies import Policy, parallel
-from g4ftrio._race import Entrant, Race, Won
+from g4ftrio._race import Race, Won
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, IteratorResource, IteratorSource, use_async_with
 

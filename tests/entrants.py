@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import anyio
 
+from g4ftrio._entrant import Entrant
 from g4ftrio._iterators import IteratorRace, Opener, race_iterators
 from g4ftrio._policies import Policy, parallel
-from g4ftrio._race import Entrant, Race
+from g4ftrio._race import Race
 from g4ftrio._report import EntrantReport, RaceReport
 
 __all__ = ("FOREVER", "CleanGate", "Line", "Scripted", "entrant", "outcomes", "race", "race_of")

@@ -43,8 +43,10 @@ FLOORS = (
     ("_auth_file", "_browser", "transports"),
     (
         "_budget",
+        "_entrant",
         "_handoff",
         "_iterators",
+        "_keeper",
         "_latencies",
         "_loops",
         "_ordering",
@@ -62,7 +64,8 @@ FLOORS = (
 )
 
 NO_CHATS = (  # the race over any async iterators...
-    *("_budget", "_handoff", "_iterators", "_latencies", "_ordering", "_policies", "_race", "_source"),
+    *("_budget", "_entrant", "_handoff", "_iterators", "_keeper", "_latencies", "_ordering", "_policies"),
+    *("_race", "_source"),
 )
 CHATS = ("_chunks", "_cleaning", "_completion", "_messages", "_request", "_structured", "dialects")  # ...and not these
 

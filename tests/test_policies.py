@@ -12,8 +12,8 @@ import pytest
 
 from g4ftrio._budget import budget
 from g4ftrio._errors import AllFailed
+from g4ftrio._keeper import NoKeeper
 from g4ftrio._policies import Policy, Schedule, adaptive, fallback, parallel, staggered
-from g4ftrio._race import NoKeeper
 from g4ftrio._report import EntrantReport
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, outcomes, race, race_of

@@ -20,8 +20,8 @@ from trio.testing import MockClock
 
 from g4ftrio._budget import budget
 from g4ftrio._errors import AllFailed
+from g4ftrio._keeper import NoKeeper
 from g4ftrio._policies import Policy, adaptive, fallback, parallel, staggered
-from g4ftrio._race import NoKeeper
 from g4ftrio._report import EntrantReport
 from tests.clocks import VirtualLoop
 from tests.entrants import FOREVER, Line, race_of

@@ -20,9 +20,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from g4ftrio._entrant import Entrant
 from g4ftrio._errors import AllFailed, RejectedError
 from g4ftrio._policies import parallel
-from g4ftrio._race import Entrant, Race, Won
+from g4ftrio._race import Race, Won
 from g4ftrio._report import EntrantReport
 from g4ftrio._source import ItemStream
 from tests import clocks
