@@ -79,13 +79,12 @@ def race(
     :param messages: a prompt, or a list of mappings in the OpenAI shape
     :param model: the model for every entrant that names none
     :param system: a system message to put before them
-    :param policy: when to start the next: ``parallel()`` (the default), ``staggered(2)``, ``adaptive()``, ``fallback()``
-    :param order: who is first: ``given``, or by what the policy knows, ``latency`` or ``success``, or by ``price``
+    :param policy: when to start the next: ``parallel()``, the default, ``staggered()``, ``adaptive()``, ``fallback()``
+    :param order: who is first: ``given``, or by what the policy knows, ``latency``, ``success``, or by ``price``
     :param prices: for ``order="price"``: ``{"provider/model": (input, output)}`` for a million tokens
     :param clean: given a chunk and all the text so far, whether this decides the race; see also ``g4ftrio.clean``
-    :param midstream: what to do when the winner fails after chunks were given out: ``raise`` its error; ``continue``,
-        from the text so far with who can (``prefill``), else from the beginning; ``restart`` from the beginning. A chunk
-        ``Failover`` marks the seam. Nobody goes on once a tool call or the end was given out
+    :param midstream: when the winner fails after chunks were given out: ``raise`` its error, ``continue`` from its text
+        with who can (``prefill``), or ``restart``; a ``Failover`` marks the seam; not once a tool call was given out
     :param keep_standby: chunks of the winner during which the runner-up is kept, open and unread, to take over
     :param timeout: a ``Timeout`` or seconds without progress, for every entrant; ``total`` bounds the race as well
     :param http_client: an ``httpx.AsyncClient`` for the entrants that have none
