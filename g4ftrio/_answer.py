@@ -245,6 +245,7 @@ class HttpAnswer(DecodedAnswer):
         try:
             client = self._http_client()
             self._carrier = response = await http.send(client, call, timeout=self._timeout, record=self._record)
+            self._record.pause = response.exhausted_for
             await http.checked(response, self._dialect.read_error, self._secrets)
         except ProviderError as error:
             raise self._signed(error) from error.__cause__

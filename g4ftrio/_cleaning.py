@@ -14,7 +14,16 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, ToolCallDelta, ToolCalls
+from g4ftrio._chunks import (
+    AudioResponse,
+    Chunk,
+    Failover,
+    FinishReason,
+    ImageResponse,
+    Reasoning,
+    ToolCallDelta,
+    ToolCalls,
+)
 from g4ftrio._errors import RejectedError, excerpt
 
 __all__ = (
@@ -24,7 +33,6 @@ __all__ = (
     "is_content",
     "is_output",
     "page_title",
-    "printable",
 )
 
 _UNDECIDED = 2048  # characters of a web page or a JSON object after which it passes for an answer
@@ -98,6 +106,10 @@ class TextFilter:
             self._held = ""
         return "".join(clean)
 
+    def begin_again(self) -> None:
+        """Forget the text so far: another one follows."""
+        self._is_lead, self._inside, self._held = True, None, ""
+
     def _pass(self, text: str, at: int, clean: list[str]) -> int:
         """Put the text up to what begins a passage, or may begin one, into ``clean``; give where to go on."""
         found = None
@@ -141,7 +153,8 @@ class TextFilter:
 class ChunkFilter:
     """A ``TextFilter`` over chunks. What is not text passes at once and unchanged, before text that is still held.
 
-    After a finish reason no text follows, so what is held comes out before it.
+    After a finish reason no text follows, so what is held comes out before it. An answer that begins anew takes the
+    place of the one before it, and of what is held of that.
     """
 
     def __init__(self, markers: Iterable[Marker]) -> None:
@@ -163,6 +176,8 @@ class ChunkFilter:
         for chunk in chunks:
             if isinstance(chunk, FinishReason):
                 clean += self.close()
+            elif isinstance(chunk, Failover) and chunk.restarted:
+                self._text.begin_again()
             passed = self._text.feed(chunk) if isinstance(chunk, str) else chunk
             if passed != "":
                 clean.append(passed)
@@ -211,24 +226,6 @@ def page_title(page: str) -> str:
     """Give a web page's title on one line, empty if there is none or it is not whole."""
     found = _TITLE.search(page)
     return excerpt(found[1], 100) if found else ""
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would obey rather than show, by a picture of it or by U+FFFD.
-
-    That is ESC and the other C0 controls but newline, tab and CR before a newline; DEL; the C1 controls; and the
-    characters that override the direction of writing (https://www.unicode.org/reports/tr9/, 2.1 to 2.4).
-    """
-    return text if text.isprintable() else _CONTROL.sub(_picture, text)
-
-
-def _picture(found: re.Match[str]) -> str:
-    if found[0] == "\r" and found.string.startswith("\n", found.end()):
-        return "\r"
-    code = ord(found[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else "\ufffd"
 
 
 def _starts(markers: Iterable[str]) -> re.Pattern[str]:
@@ -324,7 +321,6 @@ def _message(payload: Any) -> str:
 
 _REAL = re.compile(r"\S")
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)</", re.IGNORECASE)
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _PAGE_OPENINGS = ("<!doctype html", "<html")
 

@@ -18,7 +18,8 @@ class Completion(Struct, frozen=True, kw_only=True):
 
     :ivar provider: who wrote it
     :ivar model: the model that was asked for
-    :ivar parsed: the answer as the type that was asked for with ``response_format=``, or None
+    :ivar parsed: the answer as the type that was asked for with ``response_format=``, as plain values where that was a
+        JSON schema, else None
     :ivar report: of a race, what became of everybody
     :ivar others: chunks of other kinds in the order in which they came: images, sound, a conversation's state
     """

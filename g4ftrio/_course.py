@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from g4ftrio._answer import Lazy
 from g4ftrio._chunks import Chunk
+from g4ftrio._events import Broadcast
+from g4ftrio._failover import Contenders, Midstream, Relay
 from g4ftrio._race import Race, Won
 from g4ftrio._report import RaceReport
 from g4ftrio._source import Source, use_async_with
@@ -29,6 +31,8 @@ class Whole(Answering, Protocol):
     """What a race needs of the provider that it is a race of."""
 
     policy: Policy
+    midstream: Midstream
+    keep_standby: int
     _shared: httpx.AsyncClient | None
     _proxy: str | None
 
@@ -38,7 +42,7 @@ class Whole(Answering, Protocol):
 
     def _one_race(
         self, ready: Sequence[tuple[AbstractProvider, str]], ask: Ask, client: httpx.AsyncClient | None
-    ) -> Race[Chunk]: ...
+    ) -> tuple[Race[Chunk], Contenders]: ...
 
 
 class Course:
@@ -51,17 +55,48 @@ class Course:
         client = ask.client or whole._shared
         if client is None and any(provider._needs_client for provider, _ in ready):
             client = self._own = open_http_client(proxy=whole._proxy)
-        self.race = whole._one_race(ready, ask, client)
+        if ask.hooks or any(provider._hooks for provider, _ in ready):
+            ask.broadcast = Broadcast(ask.hooks, whole.name, ask.record if ask.record.listener is not None else None)
+        self.race, self._contenders = whole._one_race(ready, ask, client)
+        self._whole = whole
+        self._total = ask.timeout.total
+        self._broadcast = ask.broadcast
+        if self._broadcast is not None:
+            self._broadcast.begin(self.race.report)
 
-    async def close(self) -> None:
-        """Close the client where it is the race's own."""
-        if self._own is not None:
-            await self._own.aclose()
+    def source(self, won: Won[Chunk]) -> Source[Chunk]:
+        """Where the consumer reads: the winner itself, or what goes on when that dies."""
+        whole = self._whole
+        if whole.midstream == "raise":
+            return won.source
+        return Relay(
+            self.race,
+            won,
+            self._contenders,
+            midstream=whole.midstream,
+            keep_standby=whole.keep_standby,
+            total=self._total,
+        )
 
-    def give_client_to(self, source: Any) -> None:
-        """Let a settled winner close the client."""
+    async def close(self, error: BaseException | None = None) -> None:
+        """Close the client where it is the race's own.
+
+        :param error: why nobody won
+        """
+        try:
+            if self._own is not None:
+                await self._own.aclose()
+        finally:
+            if self._broadcast is not None:
+                self._broadcast.end(error)
+
+    def end_with(self, won: Won[Chunk]) -> None:
+        """Let a settled winner close the client, and be the end of the race."""
+        source: Any = won.source
         if self._own is not None:
             source.adopt(self._own)
+        if self._broadcast is not None:
+            self._broadcast.end_with(won.entrant.record)
 
 
 class RaceContext(StreamContext):
@@ -86,25 +121,33 @@ class RaceContext(StreamContext):
         self._course = course = Course(self._whole, self._ask)
         try:
             won = await course.race.__aenter__()
-        except BaseException:
-            await course.close()
+        except BaseException as error:
+            await course.close(error)
             raise
-        return self._winning(won, course.race.release)
+        source = course.source(won)
+        stream = self._winning(won, source, course.race.release)
+        if isinstance(source, Relay):
+            source.tell = stream.now_by
+        return stream
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         if self._course is None:
             return False
+        if self._stream is not None:
+            self._stream.note_pieces()
         try:
             return await self._course.race.__aexit__(kind, error, traceback)
         finally:
-            if self._stream is not None:
-                self._stream.note_pieces()
             await self._course.close()
 
     def unread(self) -> Stream:
-        """The winner's stream; the race begins at the first read, by ``settle()``."""
+        """The winner's stream; the race begins at the first read, by ``settle()``.
+
+        :raises TypeError: somebody is to go on when the winner dies
+        """
+        self._check_settled()
         return Stream(Lazy(_Settling(self)), self._ask.record)
 
     async def settle(self) -> RaceStream:
@@ -113,20 +156,27 @@ class RaceContext(StreamContext):
         Close it with ``await stream.aclose()``, from any task. Losers are closed before this returns, which takes
         at most ``grace`` seconds.
 
-        :raises TypeError: an entrant's stream belongs to the task that opens it
+        :raises TypeError: an entrant's stream belongs to the task that opens it, or somebody is to go on when the
+            winner dies, for which there must be a task
         """
+        self._check_settled()
         self._course = course = Course(self._whole, self._ask)
         try:
             won = await course.race.settle()
-        except BaseException:
-            await course.close()
+        except BaseException as error:
+            await course.close(error)
             raise
-        course.give_client_to(won.source)
-        return self._winning(won, None)
+        course.end_with(won)
+        return self._winning(won, won.source, None)
 
-    def _winning(self, won: Won[Chunk], release: Callable[[], None] | None) -> RaceStream:
-        self._stream = stream = RaceStream(self.report, won.source, won.entrant.record, won.first, release, self._parse)
+    def _winning(self, won: Won[Chunk], source: Source[Chunk], release: Callable[[], None] | None) -> RaceStream:
+        self._stream = stream = RaceStream(self.report, source, won.entrant.record, won.first, release, self._parse)
         return stream
+
+    def _check_settled(self) -> None:
+        if self._whole.midstream != "raise":
+            said = f"a race with midstream={self._whole.midstream!r} cannot be settled, as no task is left to go on in"
+            raise TypeError(f"{said}: use `async with race(...) as stream:`")
 
 
 class _Settling:
@@ -168,10 +218,11 @@ class RacedAnswer:
         record.race = self._course.race.report
         try:
             self._won = won = await self._course.race.__aenter__()
-        except BaseException:
-            await self._course.close()
+        except BaseException as error:
+            await self._course.close(error)
             raise
         self._first = won.first
+        self._source = self._course.source(won)
         return self
 
     async def __aexit__(
@@ -189,7 +240,15 @@ class RacedAnswer:
             return first
         if self._won is None:
             return []
-        return await self._won.source.pull()
+        source = self._source
+        record = source.record if isinstance(source, Relay) else self._won.entrant.record
+        try:
+            batch = await source.pull()
+        except Exception as error:
+            record.error = error  # for the inner race's report, and for what it keeps of its entrants
+            raise
+        record.note_usage(batch[-1:])
+        return batch
 
     async def aclose(self) -> None:
         """Say that no more is wanted."""

@@ -20,6 +20,8 @@ Error
 │   │   ├── APITimeoutError         (TimeoutError) .kind: connect, first_chunk, stall, idle or total
 │   │   └── TruncatedError          the answer ended without its end marker; .text is what came
 │   ├── APIResponseValidationError  an answer that is not of the wire's form
+│   │   └── ParseError              (ValueError) nor of the form that was asked for; .text is all of it
+│   ├── LimitError                  a limit of one's own (limit=, rate=) was reached; nothing was sent
 │   └── RejectedError               an answer, but not a clean one
 └── AllFailed                       every entrant of a race failed: .failures
 """
@@ -41,6 +43,7 @@ __all__ = (
     "Error",
     "EventLoopRunningError",
     "InternalServerError",
+    "LimitError",
     "MessagesError",
     "MissingAuthError",
     "MissingKeyError",
@@ -317,6 +320,34 @@ class APIResponseValidationError(ProviderError):
     what = "an answer that cannot be read"
 
 
+class LimitError(ProviderError):
+    """A limit that the program itself has set for a provider was reached; nothing was sent.
+
+    :ivar limit: which one: ``limit`` (requests at once), ``requests`` or ``tokens`` (of the rate)
+    :ivar value: how many
+    :ivar per: the seconds that a rate counts over, 0 for ``limit``
+    :ivar retry_after: seconds until there is room, or None where that is unknown
+    """
+
+    def __init__(
+        self, limit: str, value: int, per: float = 0.0, *, retry_after: float | None = None, provider: str | None = None
+    ) -> None:
+        super().__init__(provider=provider, retry_after=retry_after)
+        self.limit = limit
+        self.value = value
+        self.per = per
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.limit, self.value, self.per), self.__dict__
+
+    def __str__(self) -> str:
+        text = f"the limit of requests at once is reached (limit={self.value})"
+        if self.limit != "limit":
+            text = f"the rate of {self.limit} is used up ({self.value} in {self.per:g} s)"
+        text += ". Raise it, or let a request wait longer for its turn (wait=)."
+        return f"{self.provider}: {text}" if self.provider else text
+
+
 class RejectedError(ProviderError):
     """The provider answered, but with nothing clean: empty, advertising, a challenge page, an error as text."""
 
@@ -362,10 +393,16 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 }
 
 
+_BY_CODE: dict[str, type[APIStatusError]] = {
+    "API_KEY_INVALID": AuthenticationError,  # with status 400, where others have 401
+}
+
+
 def status_error(
     status: int | None,
     message: str,
     *,
+    code: str = "",
     retry_after: float | None = None,
     request_id: str | None = None,
 ) -> APIStatusError:
@@ -373,9 +410,10 @@ def status_error(
 
     :param status: 400 to 599, or None where the service named none
     :param message: what the service said
+    :param code: what the service calls it; some codes say more than their status
     """
     default = InternalServerError if status is not None and status >= 500 else APIStatusError
-    kind = _BY_STATUS.get(status or 0, default)
+    kind = _BY_CODE.get(code) or _BY_STATUS.get(status or 0, default)
     return kind(excerpt(message), status=status, retry_after=retry_after, request_id=request_id)
 
 

@@ -37,13 +37,15 @@ class Pump(Generic[T]):
 
     The owner reads only when the consumer has asked, and stops when ``bound`` items are in the slot; the consumer
     takes all of them at once. A read of the consumer's may be cancelled and repeated: nothing is lost.
+
+    :ivar error: why it ended before its end, or None
     """
 
     def __init__(self, source: Source[T], bound: int = 16) -> None:
         self._source = source
         self._bound = bound
         self._slot: list[T] = []
-        self._error: Exception | None = None
+        self.error: Exception | None = None
         self._done = False
         self._filled = anyio.Event()
         self._room = anyio.Event()
@@ -59,9 +61,9 @@ class Pump(Generic[T]):
                     self._room = anyio.Event()
                     await self._room.wait()
         except Exception as error:  # noqa: BLE001  # it belongs to the consumer, who raises it
-            self._error = error
+            self.error = error
         except BaseException:
-            self._error = anyio.BrokenResourceError("this stream was cancelled while it was read")
+            self.error = anyio.BrokenResourceError("this stream was cancelled while it was read")
             raise
         finally:
             self._done = True
@@ -75,8 +77,8 @@ class Pump(Generic[T]):
                 self._filled = anyio.Event()
             await self._filled.wait()
         batch, self._slot = self._slot, []
-        if not batch and self._error is not None:
-            raise self._error
+        if not batch and self.error is not None:
+            raise self.error
         return batch
 
     async def aclose(self) -> None:

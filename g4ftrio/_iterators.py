@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from g4ftrio._entrant import Entrant
 from g4ftrio._policies import Policy, parallel
-from g4ftrio._race import Entrant, Race, Won
+from g4ftrio._race import Race, Won
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, IteratorResource, IteratorSource, use_async_with
 
@@ -147,3 +148,6 @@ class _ItemGate(Generic[T]):
     def admit(self, batch: list[T]) -> list[T] | None:
         self._kept += batch
         return self._kept if any(map(self._is_clean, batch)) else None
+
+    def close(self) -> None:
+        """Ending makes nothing clean."""

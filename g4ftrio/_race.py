@@ -15,143 +15,41 @@ There is exactly one winner because the test and the setting of ``winner`` have 
 owner waits, shielded, until the consumer is done: were it cancelled from outside together with the consumer, it would
 close the connection under the consumer's read.
 
+When the winner dies and somebody is to go on, ``seek`` begins a second race among those that are left, in the same
+task group: a task of its own decides it, so that nothing is opened or decided inside a read of the consumer's, who only
+waits for the ``Takeover``. A runner-up that is kept for this stands by: its read is cancelled, by a scope inside
+``step``, and it waits, open and unread, with no limit running.
+
 Errors of entrants never leave their tasks; they are kept in the records. What the caller's body raises is not
 put into the task group, so it leaves bare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from math import inf
 from types import TracebackType
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from g4ftrio._entrant import Entrant, by_progress
 from g4ftrio._errors import AllFailed, RejectedError
 from g4ftrio._handoff import Pump, affinity
-from g4ftrio._loops import clock, open_scopes
+from g4ftrio._keeper import Keeper, NoKeeper
+from g4ftrio._loops import clock, from_any_thread, open_scopes
 from g4ftrio._policies import Policy, Schedule
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._report import Outcome, RaceReport
 from g4ftrio._source import Source
 from g4ftrio._tasks import Tasks
 
-__all__ = ("Entrant", "Gate", "Race", "Won")
+__all__ = ("Race", "Takeover", "Won")
 
 T = TypeVar("T")
-
-
-class Gate(Protocol[T]):
-    """Decides what is clean, and keeps what came before."""
-
-    def admit(self, batch: list[T]) -> list[T] | None:
-        """Look at what a read brought; with a clean item in it, give what the consumer gets first."""
-
-
-class Entrant(Generic[T]):
-    """One entrant of one race.
-
-    :param open: opens its resource; a source that is handed over must be readable by another task
-    :param gate: says when it has won
-    :param handoff: whether it claims that its source may be read by another task (checked at the win)
-    :param detachable: whether its source has ``detach()``, so that it can be settled
-    :param limit: seconds from its start until it must have won
-    :param late: the error if it has not
-    """
-
-    def __init__(
-        self,
-        record: EntrantReport,
-        open: Callable[[], AbstractAsyncContextManager[Source[T]]],  # noqa: A002  # it is what it does
-        gate: Gate[T],
-        *,
-        handoff: bool = False,
-        detachable: bool = False,
-        limit: float = inf,
-        late: Callable[[], Exception] = TimeoutError,
-    ) -> None:
-        self.record = record
-        self.open = open
-        self.gate = gate
-        self.handoff = handoff
-        self.detachable = detachable
-        self.limit = limit
-        self.late = late
-        self.began = 0.0
-        self.opened = False
-        self.dropped = False
-
-    @property
-    def name(self) -> str:
-        return self.record.name
-
-    @property
-    def running(self) -> bool:
-        """Whether it can still win."""
-        return self.record.outcome == "running"
-
-    def starts(self, now: float) -> None:
-        """Begin to count its time."""
-        self.record.outcome = "running"
-        self.began = now
-        self.record.stamp("started_at")
-        self.hard = CancelScope(deadline=now + self.limit)
-        self.step = CancelScope()
-
-    def has_opened(self) -> None:
-        """From here on a soft cancellation is enough."""
-        self.opened = True
-        if self.limit != inf:  # a deadline costs 5 µs to set
-            self.step.deadline, self.hard.deadline = self.hard.deadline, inf
-
-    def has_won(self) -> None:
-        """Let it take its time."""
-        self.record.outcome = "won"
-        self.record.stamp("clean_at")
-        if self.limit != inf:
-            self.step.deadline = inf
-
-    def closes(self, until: float) -> None:
-        """Bound and shield what is left to do, which is to close."""
-        self.hard.shield = True
-        self.hard.deadline = until
-
-    def drop(self) -> None:
-        """Stop it, softly where it is reading."""
-        self.dropped = True
-        (self.step if self.opened else self.hard).cancel()
-
-
-class Keeper(Protocol):
-    """Who keeps book of the entrants beyond one race. It decides nothing about a race but when somebody may start."""
-
-    def held_until(self, name: str) -> float:
-        """The moment of the loop's clock before which an entrant is not started."""
-
-    def started(self, name: str) -> None:
-        """It was started."""
-
-    def decided(self, record: EntrantReport, seconds: float) -> None:
-        """It won, lost, failed, was rejected or cancelled, so many seconds after its start; said once."""
-
-    def ended(self, name: str) -> None:
-        """It is closed: it uses nothing any more."""
-
-
-class NoKeeper:
-    """Keeps nothing."""
-
-    def held_until(self, name: str) -> float:  # noqa: ARG002  # the protocol's signature, as below
-        return -inf
-
-    def started(self, name: str) -> None: ...
-
-    def decided(self, record: EntrantReport, seconds: float) -> None: ...
-
-    def ended(self, name: str) -> None: ...
 
 
 class Won(Generic[T]):
@@ -161,6 +59,31 @@ class Won(Generic[T]):
         self.entrant = entrant
         self.first = first
         self.source: Source[T]
+        self.released = anyio.Event()
+
+    def release(self) -> None:
+        """Let its owner close it."""
+        self.released.set()
+        if isinstance(self.source, Pump):
+            self.entrant.step.cancel()
+
+
+class Takeover(Generic[T]):
+    """The search for who goes on; who waits for it may be cancelled, and wait again.
+
+    :param error: what the winner died of
+    :param within: seconds until somebody must have won
+    :ivar won: who goes on, or None
+    :ivar failure: why nobody does
+    """
+
+    def __init__(self, error: Exception, within: float) -> None:
+        self.error = error
+        self.within = within
+        self.scope = CancelScope()
+        self.decided = anyio.Event()
+        self.won: Won[T] | None = None
+        self.failure: Exception | None = None
 
 
 class Race(Generic[T]):
@@ -171,6 +94,10 @@ class Race(Generic[T]):
     :param total: seconds until somebody must have won
     :param late: the error if nobody has
     :param keeper: knows who is held back, and is told what becomes of everybody
+    :param keys: what the policy knows the entrants by in all races, where that is not their names
+    :param keep_standby: whether the runner-up is kept open, unread, until ``drop_standby`` or the end
+    :ivar standby: the runner-up while it is kept
+    :ivar released: whether the consumer has said that it wants no more
     """
 
     def __init__(
@@ -182,6 +109,8 @@ class Race(Generic[T]):
         total: float = inf,
         late: Callable[[], Exception] = TimeoutError,
         keeper: Keeper | None = None,
+        keys: Mapping[str, str] | None = None,
+        keep_standby: bool = False,
     ) -> None:
         self.entrants = {entrant.name: entrant for entrant in entrants}
         self.report = RaceReport(policy=str(policy), entrants=[entrant.record for entrant in entrants])
@@ -190,9 +119,15 @@ class Race(Generic[T]):
         self._total = total
         self._late = late
         self._keeper = keeper or NoKeeper()
-        self._schedule = Schedule(policy, self.entrants, self._keeper.held_until)
+        self._policy = policy
+        self._keys = keys or {}
+        self._schedule = Schedule(policy, self.entrants, self._keeper.held_until, self._keys)
         self._begun = False
         self._settling = False
+        self._keep_standby = keep_standby
+        self.standby: Entrant[T] | None = None
+        self.released = False
+        self._takeover: Takeover[T] | None = None
         self._closing_error: Exception | None = None
 
     async def __aenter__(self) -> Won[T]:
@@ -201,7 +136,7 @@ class Race(Generic[T]):
         self._begin()
         await self._tasks.__aenter__()
         try:
-            return await self._decide()
+            return await self._decide(self._total)
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -209,7 +144,7 @@ class Race(Generic[T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._end()
+        self.release()
         suppressed = await self._tasks.__aexit__(kind, error, traceback)
         if error is None and self._closing_error is not None:
             raise self._closing_error
@@ -232,44 +167,120 @@ class Race(Generic[T]):
             if self.winner is not None:
                 with CancelScope(shield=True, deadline=self._now() + self._grace):
                     await self.winner.source.aclose()
+                self.winner.entrant.record.stamp("ended_at")
             raise
         return won
 
     def release(self) -> None:
-        """Say that the consumer wants no more: the winner's owner may close it."""
-        self._released.set()
-        if self.winner is not None and isinstance(self.winner.source, Pump):
-            self.winner.entrant.step.cancel()
+        """Say that the consumer wants no more: the winner's owner may close it, and nobody goes on after it."""
+        self.released = True
+        if self._takeover is not None:
+            self._takeover.scope.cancel()
+        self.drop_standby()
+        self._stop_running("cancelled")
+        if self.winner is not None:
+            self.winner.release()
+
+    def drop_standby(self) -> None:
+        """Say that the runner-up is not needed any more."""
+        if self.standby is not None:
+            self.standby.drop()
+            self.standby = None
+
+    def seek(self, error: Exception, successors: Sequence[Entrant[T]], within: float) -> Takeover[T]:
+        """Let the winner close, and have a task of this race find who goes on: a race again, by the same policy.
+
+        A standby goes on reading. Those who were never started come next, then the others.
+
+        :param error: what the winner died of
+        :param successors: by name in the place of one that was never started, or new
+        :param within: seconds until somebody must have won
+        """
+        self._lose_winner(error)
+        for entrant in successors:
+            entrant.record.clock = self._clock
+            if entrant.name not in self.entrants:
+                self.report.entrants.append(entrant.record)
+                self._schedule.add(entrant.name)
+            self.entrants[entrant.name] = entrant
+        self._takeover = takeover = Takeover[T](error, within)
+        self._tasks.start_soon(self._conduct, takeover, name="race takeover")
+        return takeover
+
+    def _lose_winner(self, error: Exception) -> None:
+        winner, self.winner = self.winner, None
+        if winner is not None:
+            winner.entrant.record.outcome, winner.entrant.record.error = "failed", error
+            winner.entrant.record.tell("failed")
+            winner.release()
 
     def _begin(self) -> None:
         self._begun = True
         self._now = now = clock()
         start = now()
+        self._clock = lambda: now() - start
         for entrant in self.entrants.values():
-            entrant.record.clock = lambda: now() - start
+            entrant.record.clock = self._clock
         self._tasks = Tasks()
         self._changed = anyio.Event()
-        self._released = anyio.Event()
+        if self._policy.budget is not None:
+            self._wake = partial(from_any_thread(), self._look_again)
 
-    async def _decide(self) -> Won[T]:
-        with anyio.move_on_after(self._total):
-            while self.winner is None:
-                self._start_who_is_due()
-                active = self._active()
-                if not active and not self._schedule:
-                    raise self._all_failed()
-                self._changed = anyio.Event()
-                due = self._schedule.due(active)
-                with nullcontext() if due == inf else CancelScope(deadline=due):  # a scope costs 15 µs
-                    await self._changed.wait()
+    async def _conduct(self, takeover: Takeover[T]) -> None:
+        try:
+            with takeover.scope:
+                await self._resume_standby()
+                takeover.won = await self._decide(takeover.within)
+        except Exception as error:  # noqa: BLE001  # it is for the consumer, who waits for it elsewhere
+            takeover.failure = error
+            self._stop_running("cancelled")
+        finally:
+            takeover.decided.set()
+
+    async def _resume_standby(self) -> None:
+        """Have the standby go on; where it is clean already, it has won before anybody else is started."""
+        standby, self.standby = self.standby, None
+        if standby is None:
+            return
+        standby.resume(self._now())
+        while standby.held is not None and standby.running:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+
+    async def _decide(self, within: float) -> Won[T]:
+        try:
+            with anyio.move_on_after(within):
+                while self.winner is None:
+                    self._start_who_is_due()
+                    await self._until_something_changes()
+        finally:
+            self._line_up(False)
         if self.winner is None:
             raise self._late()
         return self.winner
 
+    async def _until_something_changes(self) -> None:
+        active = self._active()
+        if not active and not self._schedule:
+            raise self._all_failed()
+        self._changed = anyio.Event()
+        due = self._schedule.due(active)
+        self._line_up(due == inf and self._schedule.would_hedge(active))
+        with nullcontext() if due == inf else CancelScope(deadline=due):  # a scope costs 15 µs
+            await self._changed.wait()
+
+    def _look_again(self) -> None:
+        self._changed.set()
+
+    def _line_up(self, short: bool) -> None:
+        """Stand in the line of those who wait for the budget, or leave it."""
+        if (budget := self._policy.budget) is not None:
+            (budget.wait if short else budget.leave)(self._wake)
+
     def _start_who_is_due(self) -> None:
         now, active = self._now(), self._active()
         while self._schedule.due(active) <= now:
-            entrant = self.entrants[self._schedule.start(now)]
+            entrant = self.entrants[self._schedule.start(now, active)]
             entrant.starts(now)
             self._keeper.started(entrant.name)
             active += 1
@@ -294,7 +305,11 @@ class Race(Generic[T]):
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
             self._fail(entrant, errors)
         finally:
-            entrant.record.stamp("ended_at")
+            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before the race
+            if not self._is_settled(entrant):
+                entrant.record.stamp("ended_at")
+            if self.standby is entrant:
+                self.standby = None
             self._keeper.ended(entrant.name)
             self._changed.set()
 
@@ -315,30 +330,58 @@ class Race(Generic[T]):
             self._fail(entrant, entrant.late())
 
     async def _search(self, entrant: Entrant[T], source: Source[T]) -> None:
-        """Read until there is a clean item, and win with it if nobody has."""
+        """Read until there is a clean item, and win with it if nobody has. Who stands by stops, and may go on."""
+        while True:
+            if entrant.held is not None:
+                self._judge(entrant, entrant.held)
+            else:
+                with entrant.reading if self._keep_standby else nullcontext():
+                    await self._read(entrant, source)
+            resumed = entrant.resumed
+            if resumed is None or resumed.is_set():
+                return
+            await resumed.wait()
+
+    async def _read(self, entrant: Entrant[T], source: Source[T]) -> None:
         while batch := await source.pull():
             entrant.record.chunks += len(batch)
             entrant.record.stamp("first_chunk_at")
-            first = entrant.gate.admit(batch)
-            if not entrant.running or entrant.step.cancel_called:
-                return
-            if first is not None:
-                self._win(entrant, first)
+            if self._judge(entrant, entrant.gate.admit(batch)):
                 return
             await checkpoint()  # a source that is always ready must not keep the others from running
-        if not entrant.dropped:
+        if not (entrant.dropped or self._judge(entrant, entrant.gate.close())):
             raise RejectedError("it ended without a clean chunk", provider=entrant.name)
+
+    def _judge(self, entrant: Entrant[T], first: list[T] | None) -> bool:
+        """Let it win if it is clean; true if it is to be read no further."""
+        if entrant.stands_by:
+            entrant.held = first
+        elif first is not None and entrant.running and not entrant.step.cancel_called:
+            self._win(entrant, first)
+        return not entrant.running or entrant.step.cancel_called
 
     def _win(self, entrant: Entrant[T], first: list[T]) -> None:
         self.winner = Won(entrant, first)
         entrant.has_won()
         self._decided(entrant)
-        for other in self.entrants.values():
-            if other.running:
-                other.record.outcome = "lost"
-                self._decided(other)
-                other.drop()
+        if self._keep_standby and (runner_up := self._runner_up()):
+            self.standby = runner_up
+            runner_up.stand_by(self._now())
+        self._stop_running("lost")
         self._changed.set()
+
+    def _runner_up(self) -> Entrant[T] | None:
+        """The first of those that are open to have given anything, else the first that is open."""
+        opened = [each for each in self.entrants.values() if each.running and each.opened]
+        return min(opened, key=lambda each: by_progress(each.record), default=None)
+
+    def _stop_running(self, outcome: Outcome) -> None:
+        for entrant in self.entrants.values():
+            if entrant.running:
+                entrant.record.outcome = outcome
+                self._decided(entrant)
+                if entrant is not self.standby:
+                    entrant.drop()
 
     async def _serve(self, won: Won[T], source: Source[T], *, safe: bool) -> None:
         """Give the source to the consumer, and wait until it is done with it."""
@@ -348,10 +391,12 @@ class Race(Generic[T]):
         elif safe:
             won.source = source
             with CancelScope(shield=True):
-                await self._released.wait()
+                await won.released.wait()
         else:
             won.source = pump = Pump(source)
             await pump.run()
+            if pump.error is not None:
+                won.entrant.record.broke_off(pump.error)
 
     def _fail(self, entrant: Entrant[T], error: Exception) -> None:
         """Note an error: a failure before the win, and a fault in closing after it."""
@@ -367,8 +412,19 @@ class Race(Generic[T]):
         elif entrant.record.outcome == "won" and self._closing_error is None:
             self._closing_error = error
 
+    def _is_settled(self, entrant: Entrant[T]) -> bool:
+        """Whether its source goes on without it."""
+        return self._settling and self.winner is not None and self.winner.entrant is entrant
+
     def _decided(self, entrant: Entrant[T]) -> None:
-        self._keeper.decided(entrant.record, self._now() - entrant.began)
+        entrant.record.tell(entrant.record.outcome)
+        if entrant.told:
+            return
+        entrant.told = True
+        asked = entrant.record.started_at  # None while it waits for its turn, and nobody was asked yet
+        seconds = 0.0 if asked is None else entrant.record.clock() - asked
+        self._policy.decided(self._keys.get(entrant.name, entrant.name), entrant.record.outcome, seconds)
+        self._keeper.decided(entrant.record, seconds)
 
     def _cut_off(self, entrant: Entrant[T]) -> None:
         if entrant.running:
@@ -383,10 +439,10 @@ class Race(Generic[T]):
         failed.__cause__ = ExceptionGroup("every entrant failed", list(failures.values()))
         return failed
 
-    def _end(self) -> None:
-        for entrant in self.entrants.values():
-            if entrant.running:
-                entrant.record.outcome = "cancelled"
-                self._decided(entrant)
-                entrant.drop()
-        self.release()
+    def _cancel(self, entrant: Entrant[T]) -> bool:
+        """Note that it was cancelled, where nothing else has become of it."""
+        if not entrant.running:
+            return False
+        entrant.record.outcome = "cancelled"
+        self._decided(entrant)
+        return True

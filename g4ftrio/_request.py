@@ -38,7 +38,8 @@ class ChatParams(ModelParams, total=False):
     """What every provider's ``stream`` and ``complete`` take beside the messages.
 
     A name that is not here is a ``TypeError`` before anything is sent; what only one service knows goes into
-    ``extra_body``, which is laid over the request's body as it is.
+    ``extra_body``, which is laid over the request's body as it is: field by field, or on some wires also over the
+    objects in it, as the dialect's ``encode`` says.
     """
 
     stream: bool

@@ -11,6 +11,7 @@ import anyio
 from g4ftrio._chunks import (
     OUTPUT,
     Chunk,
+    Failover,
     FinishReason,
     Reasoning,
     Refusal,
@@ -21,7 +22,7 @@ from g4ftrio._chunks import (
     Usage,
 )
 from g4ftrio._completion import Completion
-from g4ftrio._errors import TruncatedError
+from g4ftrio._errors import ProviderError, TruncatedError
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio._source import ItemStream, Source
 
@@ -34,9 +35,10 @@ _TEXT_ONLY = {str}
 class Gathered:
     """What the chunks of an answer amount to. ``add`` looks at a chunk's class in a table, once for each chunk."""
 
-    __slots__ = ("calls", "finish_reason", "others", "reasoning", "refusal", "texts", "usage")
+    __slots__ = ("before", "calls", "finish_reason", "others", "reasoning", "refusal", "texts", "usage")
 
     def __init__(self) -> None:
+        self.before = 0
         self.texts: list[str] = []
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
@@ -56,22 +58,45 @@ class Gathered:
             else:
                 self._add_typed(chunk)
 
-    def completion(self, stream: Stream) -> Completion:
-        """Give the whole answer of this stream."""
+    @property
+    def pieces(self) -> int:
+        """How many the writer of now has written."""
+        return self._written() - self.before
+
+    def completion(
+        self,
+        provider: str,
+        model: str,
+        parse: Callable[[str], Any] | None = None,
+        report: RaceReport | None = None,
+    ) -> Completion:
+        """Give the whole answer."""
         text = "".join(self.texts)
         return Completion(
             text=text,
-            provider=stream.provider,
-            model=stream.model,
+            provider=provider,
+            model=model,
             reasoning="".join(self.reasoning),
             refusal="".join(self.refusal),
             tool_calls=self.calls,
             usage=self.usage,
             finish_reason=self.finish_reason,
             others=tuple(self.others),
-            parsed=stream._parse(text) if stream._parse and not self.calls else None,
-            report=stream.report,
+            parsed=parse(text) if parse and not (self.calls or self.refusal) else None,
+            report=report,
         )
+
+    def _written(self) -> int:
+        return len(self.texts) + len(self.reasoning) + len(self.refusal)
+
+    def _pass(self, seam: Failover) -> None:
+        """Somebody else writes from here on; of an answer that begins anew, what came before is not a part."""
+        if seam.restarted:
+            seams: list[TypedChunk] = [other for other in self.others if isinstance(other, Failover)]
+            Gathered.__init__(self)
+            self.others = seams
+        self.others.append(seam)
+        self.before = self._written()
 
     def _add_typed(self, chunk: TypedChunk) -> None:
         match chunk:
@@ -87,6 +112,8 @@ class Gathered:
                 self.finish_reason = chunk.reason
             case ToolCallDelta():
                 pass
+            case Failover():
+                self._pass(chunk)
             case _:
                 self.others.append(chunk)
 
@@ -125,7 +152,10 @@ class Stream(Gathering, ItemStream[Chunk]):
     ``text_stream`` gives only the text. What has been given out so far is gathered in ``text``, ``usage``,
     ``finish_reason`` and ``tool_calls``. It may be read from any task of its event loop, by one reader at a time.
 
-    :ivar provider: who writes
+    Behind a ``Failover`` that says ``restarted`` an answer begins anew: what is gathered then holds that one only.
+    Behind one that does not, it goes on, and what is gathered holds both parts.
+
+    :ivar provider: who writes; it changes with a ``Failover``
     :ivar model: the model that was asked for
     """
 
@@ -146,6 +176,8 @@ class Stream(Gathering, ItemStream[Chunk]):
         self._gathered = Gathered()
         self._batch: list[Chunk] = first or []
         record.note_usage(self._batch)
+        if record.listener is not None:
+            record.listener.takes(self._gathered.texts)
         super().__init__(source, first, release)
 
     @property
@@ -162,7 +194,7 @@ class Stream(Gathering, ItemStream[Chunk]):
         """Read to the end, and give the whole answer, what was read before included."""
         while await self.pull():
             pass
-        return self._so_far().completion(self)
+        return self._so_far().completion(self.provider, self.model, self._parsed, self.report)
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
@@ -185,6 +217,7 @@ class Stream(Gathering, ItemStream[Chunk]):
         close_now = getattr(self._source, "close_now", None)
         if close_now is not None:
             close_now()
+        self._is_over()
 
     def _forget(self) -> None:
         """What was not taken is not given out any more."""
@@ -204,29 +237,48 @@ class Stream(Gathering, ItemStream[Chunk]):
         self._gathered.add(self._batch)
         self._batch = batch
         self._record.chunks += len(batch)
+        if self._record.first_chunk_at is None:
+            self._record.stamp("first_chunk_at")
         if type(batch[-1]) is not str:
             self._record.note_usage(batch)
 
     async def _let_go(self) -> None:
         self.note_pieces()
-        await super()._let_go()
+        try:
+            await super()._let_go()
+        finally:
+            self._is_over()
+
+    def _is_over(self) -> None:
+        """Note the end where nobody else does, because nothing but this object holds the stream open."""
+        if self._release is None:
+            self._record.stamp("ended_at")
 
     def note_pieces(self) -> None:
         """Note in the report how much was written at least, where the service has not said how much it was."""
         gathered = self._so_far()
         kept = sum(isinstance(chunk, OUTPUT) for chunk in self._batch)
-        self._record.wrote(kept + len(gathered.texts) + len(gathered.reasoning) + len(gathered.refusal))
+        self._record.wrote(kept + gathered.pieces)
+
+    def _parsed(self, text: str) -> Any:
+        if self._parse is None:
+            return None
+        try:
+            return self._parse(text)
+        except ProviderError as error:
+            error.provider = error.provider or self.provider
+            raise
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, TruncatedError) and not error.text:
             error.text = self.text
-        self._record.error = error
+        self._record.broke_off(error)
 
 
 class RaceStream(Stream):
     """The winner's answer as it arrives.
 
-    :ivar winner: the entrant's name
+    :ivar winner: the name of the entrant that writes
     :ivar report: what became of everybody; it is filled in as it goes, and complete when the race was left
     """
 
@@ -236,9 +288,18 @@ class RaceStream(Stream):
         super().__init__(*args, **kwargs)
         self.report = report
 
+    def now_by(self, record: EntrantReport, counted: int) -> None:
+        """Go on with another entrant.
+
+        :param counted: of the chunks that follow, how many the race has counted in the record already
+        """
+        self.note_pieces()
+        self._record, self.provider, self.model = record, record.name, record.model
+        record.chunks -= counted
+
     @property
     def winner(self) -> str:
-        """The entrant's name; where that is a race itself, ``outer/inner``."""
+        """The name of the entrant that writes; where that is a race itself, ``outer/inner``."""
         names, race = [self.provider], self._record.race
         while race is not None and (inner := race.winner) is not None:
             names.append(inner.name)

@@ -142,7 +142,8 @@ class SyncStream(Gathering):
         """Read to the end, and give the whole answer, what was taken before included."""
         for _ in self:
             pass
-        return self._so_far().completion(self._entered)
+        stream = self._entered
+        return self._so_far().completion(stream.provider, stream.model, stream._parsed, stream.report)
 
     def close(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once."""

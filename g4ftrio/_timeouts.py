@@ -58,6 +58,12 @@ class Timeout:
         merged._given = {**other._given, **self._given}
         return merged
 
+    def only(self, *names: str) -> Timeout:
+        """These limits where they are given, and nothing of the others."""
+        picked = Timeout()
+        picked._given = {name: value for name, value in self._given.items() if name in names}
+        return picked
+
     @classmethod
     def of(cls, value: TimeoutTypes) -> Timeout:
         """Read what a caller passed as ``timeout=``.

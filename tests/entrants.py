@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import anyio
 
+from g4ftrio._entrant import Entrant
 from g4ftrio._iterators import IteratorRace, Opener, race_iterators
 from g4ftrio._policies import Policy, parallel
-from g4ftrio._race import Entrant, Race
+from g4ftrio._race import Race
 from g4ftrio._report import EntrantReport, RaceReport
 
 __all__ = ("FOREVER", "CleanGate", "Line", "Scripted", "entrant", "outcomes", "race", "race_of")
@@ -107,6 +108,9 @@ class CleanGate:
     def admit(self, batch: list[str]) -> list[str] | None:
         self._kept += batch
         return self._kept if any(map(str.isupper, batch)) else None
+
+    def close(self) -> None:
+        return None
 
 
 def race(entrants: Mapping[str, Opener[str]], **options: Any) -> IteratorRace[str]:

@@ -394,7 +394,7 @@ async def test_a_cancellation_from_outside_is_not_taken_for_a_time_out() -> None
 
 
 async def test_a_cancelled_read_is_charged_and_may_be_repeated() -> None:
-    provider = Scripted(["a", "b"], gap=3)
+    provider = Scripted(["a", "b"], gap=5)
     async with provider.stream("Hello?", timeout=Timeout(stall=4, total=None)) as stream:
         assert await anext(stream) == "a"
         with anyio.move_on_after(2):

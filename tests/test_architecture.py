@@ -19,37 +19,76 @@ HOUSE = Path(__file__).parent.parent / "g4ftrio"
 # A new one is placed here by hand.
 FLOORS = (
     (
+        "_bill",
+        "_chart",
         "_chunks",
         "_completion",
         "_errors",
+        "_events",
+        "_health",
+        "_holds",
         "_messages",
         "_origin",
+        "_printable",
         "_report",
         "_request",
         "_structured",
+        "_svg",
         "_timeouts",
+        "_verdict",
+        "_waterfall",
         "typing",
     ),
-    ("_cleaning", "_framing", "dialects"),
+    ("_cleaning", "_framing", "clean", "dialects"),
     ("_auth_file", "_browser", "transports"),
-    ("_handoff", "_iterators", "_loops", "_policies", "_race", "_source", "_tasks"),
+    (
+        "_budget",
+        "_entrant",
+        "_handoff",
+        "_iterators",
+        "_keeper",
+        "_latencies",
+        "_loops",
+        "_ordering",
+        "_policies",
+        "_race",
+        "_source",
+        "_tasks",
+        "_timeline",
+    ),
     ("_answer", "_driven", "_filtered", "_gate", "_generated", "_socket_answer", "_stream", "_sync", "_threads"),
+    ("_limited", "_limits", "_state_file"),
     ("base_provider", "providers"),
-    ("_cleaned", "_compose", "_course"),
-    ("__init__", "__main__", "bench", "cli", "simulator", "testing"),
+    ("_cleaned", "_compose", "_course", "_failover", "_retry", "_wrapping"),
+    ("__init__", "__main__", "bench", "cli", "simulator", "telemetry", "testing"),
 )
 
-NO_CHATS = ("_handoff", "_iterators", "_policies", "_race", "_source")  # the race over any async iterators...
+NO_CHATS = (  # the race over any async iterators...
+    *("_budget", "_entrant", "_handoff", "_iterators", "_keeper", "_latencies", "_ordering", "_policies"),
+    *("_race", "_source"),
+)
 CHATS = ("_chunks", "_cleaning", "_completion", "_messages", "_request", "_structured", "dialects")  # ...and not these
 
-NO_IO = ("_chunks", "_cleaning", "_framing", "_messages", "dialects")
+NO_IO = ("_chunks", "_cleaning", "_framing", "clean", "_messages", "dialects")
 IO = (
     *("anyio", "asyncio", "sniffio", "trio", "uvloop", "concurrent", "selectors", "socket", "ssl", "threading"),
     *("aiohttp", "h11", "httpcore", "httptools", "httpx", "requests", "trio_websocket", "urllib3", "websockets"),
 )
 
 SLOW_TO_LOAD = (
-    *("click", "h11", "httpcore", "httptools", "httpx", "rich", "trio", "trio_websocket", "uvloop", "websockets"),
+    *(
+        "click",
+        "h11",
+        "httpcore",
+        "httptools",
+        "httpx",
+        "opentelemetry",
+        "rich",
+        "trio",
+        "trio_websocket",
+        "uvloop",
+        "websockets",
+    ),
     *("asyncio", "dataclasses", "importlib.metadata", "inspect", "random", "ssl"),
 )
 

@@ -23,7 +23,7 @@ from g4ftrio._chunks import (
     ToolCalls,
     Usage,
 )
-from g4ftrio._cleaning import ChunkFilter, Marker, TextFilter, is_content, is_output, page_title, printable
+from g4ftrio._cleaning import ChunkFilter, Marker, TextFilter, is_content, is_output, page_title
 from g4ftrio._errors import RejectedError
 
 ADVERTS = (
@@ -390,37 +390,6 @@ def test_output_is_as_strict_about_text_as_content() -> None:
 )
 def test_a_page_title_is_one_short_line(page: str, title: str) -> None:
     assert page_title(page) == title
-
-
-# --- terminals ---
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain — 天空 é \U0001f600", "plain — 天空 é \U0001f600"),
-        ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
-        ("\x1b[31mred", "␛[31mred"),
-        ("\x00\x07\x08\x0b\x1f", "␀␇␈␋␟"),
-        ("over\rwritten\r", "over␍written␍"),
-        ("\x7f", "␡"),
-        ("\x9b31m\x80", "\ufffd31m\ufffd"),
-        ("\u202egnp.exe\u202c \u2066a\u2069", "\ufffdgnp.exe\ufffd \ufffda\ufffd"),
-        ("a\u00a0\u200db\u2028c", "a\u00a0\u200db\u2028c"),
-    ],
-)
-def test_a_terminal_is_shown_control_characters_and_does_not_obey_them(text: str, shown: str) -> None:
-    assert printable(text) == shown
-
-
-def test_text_without_control_characters_is_the_very_object() -> None:
-    text = "Hello there"
-    assert printable(text) is text
-
-
-@given(st.text())
-def test_printable_text_stays_as_it_is(text: str) -> None:
-    assert printable(printable(text)) == printable(text)
 
 
 def test_text_that_is_held_comes_out_before_the_finish_reason() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from select import select
 from time import sleep
 from typing import Any
@@ -19,6 +22,7 @@ from g4ftrio._chunks import Usage
 from g4ftrio._report import EntrantReport, RaceReport
 from g4ftrio.cli import _entrants, _found, _run, main
 from g4ftrio.cli._demo import fleet_of
+from g4ftrio.cli._drawing import coloured, plain
 from g4ftrio.cli._failure import as_dict, exit_status, in_words
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._screen import Lines, Screen, choose
@@ -110,8 +114,14 @@ def port(running: Running) -> int:
         (["race", ""], "the prompt is empty: write it behind the command, or pipe it in"),
         (["race"], "the prompt is empty: write it behind the command, or pipe it in"),
         (["ask", "hi", "--polcy", "x"], "(see `g4ftrio ask --help`)"),
-        (["race", "hi", "--policy", "zig"], "'zig' is none of parallel, staggered:SECONDS and fallback"),
-        (["race", "hi", "--policy", "staggered:soon"], "write the head start in seconds, staggered:2"),
+        (
+            ["race", "hi", "--policy", "zig"],
+            "'zig' is none of parallel, staggered:SECONDS, adaptive[:PERCENTILE] and fallback",
+        ),
+        (
+            ["race", "hi", "--policy", "staggered:soon"],
+            "write the head start in seconds, staggered:2, or the percentile from 0 to 1",
+        ),
         (["race", "hi", "--timeout", "-1"], "'-1' is not a number of seconds; 0 is no limit"),
         (["race", "hi", "-o", "temprature", "1"], "unknown parameter 'temprature': did you mean 'temperature'?"),
         (["race", "hi", "--max-tokens", "0"], "'--max-tokens'"),
@@ -122,6 +132,14 @@ def port(running: Running) -> int:
         (["models", "opnai"], "did you mean openai"),
         (["models", "openai"], "openai: there is no API key. Set the OPENAI_API_KEY environment variable."),
         (["simulate", "--fault", "steady"], "'steady' is not NAME:FAULT, with a NAME out of promo, steady, patient"),
+        (
+            ["simulate", "--dialect", "steady:antropic"],
+            "steady: there is no dialect named 'antropic'; there is anthropic,",
+        ),
+        (
+            ["simulate", "--dialect", "nobody:anthropic"],
+            "'nobody:anthropic' is not NAME:DIALECT, with a NAME out of promo",
+        ),
         (["simulate", "--fault", "steady:stal"], "there is no fault named 'stal': did you mean 'stall"),
         (["simulate", "--fault", "steady:cut,aft=3"], "fault 'cut' does not take 'aft'; it takes after"),
         (["dance"], "No such command 'dance'"),
@@ -322,7 +340,7 @@ def test_a_bad_spec_in_the_environment_is_told_with_the_variable(run: Run, monke
 def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     services = (
         Service("promo", text="Late.", fault=Fault("advertising", seconds=30)),
-        Service("steady", first_token=0.05, text="Blue."),
+        Service("steady", first_token=0.05, text="Blue.", dialect="gemini-live"),
     )
     monkeypatch.setattr(_run, "DEMO", services)
 
@@ -342,7 +360,7 @@ def test_without_a_provider_the_simulated_fleet_answers_and_no_key_is_used(
         "no provider was named, so simulated ones answer. Found: openai (OPENAI_API_KEY)."
         " To ask them: g4ftrio race --all -m MODEL PROMPT"
     )
-    assert goes_to == "the prompt goes to promo (simulated), steady (simulated)"
+    assert goes_to == "the prompt goes to promo (simulated openai-compatible), steady (simulated gemini-live)"
     assert "promo: dropped: 44 characters filtered" in told.err
     assert SECRET not in told.out + told.err
 
@@ -390,12 +408,15 @@ def test_the_list_of_providers_says_whether_there_is_a_key_and_never_the_key(
     told = run("providers")
     rows = [line.split() for line in told.out.splitlines()]
 
-    assert rows[0] == ["PROVIDER", "ADDRESS", "KEY", "SET"]
-    assert ["openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "yes"] in rows
-    assert ["deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "no"] in rows
+    assert rows[0] == ["PROVIDER", "ADDRESS", "KEY", "SET", "WIRE"]
+    assert ["openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "yes", "OpenAIChat"] in rows
+    assert ["deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "no", "OpenAIChat"] in rows
     described = {row["label"]: row for row in run("providers", "--json").json}
     assert described["openai"]["key_is_set"] is True
     assert described["vllm"]["needs_key"] is False
+    assert [described[label]["wire"] for label in ("gemini", "gemini-live", "openai-responses-ws")] == [
+        *("Gemini", "GeminiLive", "OpenAIResponsesSocket")
+    ]
     assert SECRET not in told.out + json.dumps(described)
 
 
@@ -456,6 +477,30 @@ def test_a_fleet_is_declared_by_faults_and_seed() -> None:
     assert {promo.seed, steady.seed, patient.seed} == {7}
     with pytest.raises(errors.SetupError, match="NAME:FAULT"):
         fleet_of(["nobody:cut"], 0)
+
+
+def test_a_fleet_speaks_several_dialects_or_those_that_are_named() -> None:
+    assert [each.dialect for each in fleet_of([], 0)] == ["openai-compatible", "anthropic", "openai-responses-ws"]
+    named = fleet_of([], 0, ["gemini", "patient:gemini-live"])
+    assert [each.dialect for each in named] == ["gemini", "gemini", "gemini-live"]
+
+
+def test_all_asks_a_service_once_however_many_wires_it_is_known_by(
+    run: Run, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def one_listens(places: set[tuple[str, int]]) -> set[tuple[str, int]]:
+        return places & {("127.0.0.1", port(fleet("many")))}
+
+    monkeypatch.setattr(_found, "_open", one_listens)
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    monkeypatch.setenv("GEMINI_API_KEY", SECRET)
+    monkeypatch.setenv("GOOGLE_API_KEY", SECRET)
+    monkeypatch.setenv("OLLAMA_HOST", fleet("many").api_base.removesuffix("/v1"))
+
+    found = [str(each) for each in anyio.run(_found.look)]
+
+    here = f"127.0.0.1:{port(fleet('many'))}"
+    assert found == ["gemini (GEMINI_API_KEY)", f"ollama ({here})", "openai (OPENAI_API_KEY)"]
 
 
 # --- errors in words ---
@@ -634,3 +679,117 @@ def test_who_gets_the_prompt_is_told_without_what_is_secret_in_an_address() -> N
     provider = OpenAICompatible(model="x", api_base="http://user:pw@127.0.0.1:1/v1")
 
     assert _entrants.announcement([provider]) == "the prompt goes to openai-compatible/x (127.0.0.1:1)"
+
+
+# --- the race, drawn ---
+
+
+def test_the_race_is_drawn_below_the_answer_even_where_all_else_is_quiet(run: Run, fleet: Fleet) -> None:
+    told = run("race", "Why?", "-q", "--report", "-p", fleet("good").spec, "-p", fleet("wrong").spec)
+
+    assert told.out == "It is blue.\n"
+    title, _, good, wrong, *_, note = told.err.splitlines()
+    assert re.fullmatch(r"openai-compatible/good won after \d+ ms \(parallel\(\)\)", title)
+    assert re.fullmatch(r"openai-compatible/good  +[─╌·░▒]+█+ +won \d+ ms", good)
+    assert re.fullmatch(r"openai-compatible/wrong +[─╌·░▒]*✗ +failed \d+ ms", wrong)
+    assert note.startswith("✗ openai-compatible/wrong: the service failed (status 503): ")
+
+
+def test_the_race_is_drawn_where_nobody_answers(run: Run, fleet: Fleet, tmp_path: Path) -> None:
+    picture = tmp_path / "race.svg"
+    told = run("ask", "Why?", "--report", "--plot", str(picture), "-p", fleet("wrong").spec)
+
+    assert told.status == 1
+    assert "nobody won (staggered(2))" in told.err
+    assert picture.read_text("utf-8").startswith("<svg ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("-", "standard output is the answer's: name a file, race.svg"),
+        ("race.png", "the picture is SVG: name a file that ends with .svg, not '{folder}/race.png'"),
+        ("missing/race.svg", "there is no folder '{folder}/missing'"),
+        ("folder.svg", "'{folder}/folder.svg' cannot be written"),
+    ],
+)
+def test_a_place_where_nothing_can_be_drawn_is_refused_before_anybody_is_asked(
+    run: Run, tmp_path: Path, name: str, said: str
+) -> None:
+    (tmp_path / "folder.svg").mkdir()
+    told = run("race", "Why?", "--plot", name if name == "-" else str(tmp_path / name), "-p", "openai/gpt-5-mini")
+
+    assert (told.status, told.out) == (2, "")
+    assert told.err == (
+        f"g4ftrio: Invalid value for '--plot': {said.format(folder=tmp_path)} (see `g4ftrio race --help`)\n"
+    )
+
+
+def test_a_picture_that_cannot_be_written_after_all_is_a_failure(
+    run: Run, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "race.svg"
+
+    def full(*args: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    told = run("race", "Why?", "-q", "--plot", str(picture), "-p", fleet("good").spec)
+
+    assert (told.status, told.out) == (1, "It is blue.\n")
+    assert told.err == f"g4ftrio: {picture} was not written: No space left on device\n"
+
+
+def test_a_saved_report_is_drawn(run: Run, fleet: Fleet, tmp_path: Path) -> None:
+    saved = run("race", "Why?", "--json", "-q", "-p", fleet("good").spec).out
+    whole, alone = tmp_path / "race.json", tmp_path / "report.json"
+    whole.write_text(saved, "utf-8")
+    alone.write_text(json.dumps(json.loads(saved)["report"]), "utf-8")
+
+    drawn = run("report", str(whole))
+    assert drawn.status == 0
+    assert drawn.out.startswith("openai-compatible/good won after ")
+    assert run("report", str(alone)).out == run("report", "-", stdin=saved.encode()).out == drawn.out
+
+    picture = tmp_path / "race.svg"
+    told = run("report", str(alone), "--plot", str(picture))
+    assert (told.status, told.out, told.err) == (0, "", f"{picture} shows the race\n")
+    assert "openai-compatible/good won after " in picture.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff", "holds no report: "),
+        (b"[", "holds no report: "),
+        (b'{"report": null}', "holds no report: this is no report of a race: Expected `object`, got `null`"),
+        (b"[" * 100_000, "holds no report: "),
+    ],
+)
+def test_what_is_no_saved_report_is_one_line(run: Run, tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "report.json"
+    if content is not None:
+        file.write_bytes(content)
+    told = run("report", str(file))
+    assert (told.status, told.out) == (2, "")
+    assert told.err.startswith(f"g4ftrio: {file} {said}")
+    assert told.err.count("\n") == 1
+
+
+def test_a_drawing_has_the_characters_and_the_colours_that_the_place_can_show() -> None:
+    race = RaceReport(policy="p", entrants=[entrant("a", outcome="won", started_at=0.0, clean_at=0.5, ended_at=1.0)])
+    with io.TextIOWrapper(io.BytesIO(), encoding="ascii") as poor, io.TextIOWrapper(io.BytesIO(), "utf-8") as rich:
+        assert "#" in plain(race, poor)
+        assert "█" in plain(race, rich)
+    drawn = coloured(race, 60, "utf-8")
+    assert [line.rstrip() for line in drawn.plain.splitlines()] == race.waterfall(60).splitlines()
+    assert {span.style for span in drawn.spans} >= {"bold", "dim", "green", "bold green"}
+
+
+def test_what_one_call_has_learned_is_kept_for_the_next(run: Callable[..., Told], fleet: Fleet, tmp_path: Path) -> None:
+    file, good = tmp_path / "state.json", fleet("good")
+    for calls in (1, 2):
+        assert run("ask", "hi", "-q", "-p", good.spec, "--policy", "adaptive", "--state", str(file)).status == 0
+        (learned,) = json.loads(file.read_text())["policy"]["latencies"].values()
+        assert len(learned["times"]) == calls

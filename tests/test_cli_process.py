@@ -210,6 +210,14 @@ def test_a_plain_terminal_gets_lines_without_control_sequences(fleet: Fleet, env
     assert lines[-1].startswith("openai-compatible/good won after ")
 
 
+def test_a_terminal_shows_the_race_drawn_in_colours(fleet: Fleet) -> None:
+    status, seen = shown_in_a_terminal("race", "Why?", "--report", *specs(fleet, "good", "silent"), NO_COLOR="")
+    assert status == 0
+    drawn = seen[seen.rindex(b"(parallel())") :]
+    assert re.search(rb"\x1b\[32m(\xe2\x96\x88)+\x1b\[0m", drawn)  # full blocks in green
+    assert b"dropped" in drawn
+
+
 def test_an_interrupt_leaves_the_terminal_as_it_was(fleet: Fleet) -> None:
     with Terminal() as terminal, Process("race", "x", *specs(fleet, "stuck"), err=terminal.slave) as process:
         assert process.read(13) == b"one two three"
@@ -229,10 +237,10 @@ def test_the_simulated_fleet_runs_until_it_is_interrupted() -> None:
         status, out, err = process.end()
 
     assert (status, err) == (130, b"")
-    assert re.findall(r"-p openai-compatible/(\w+)@http://127.0.0.1:\d+/v1", out.decode()) == [
-        "promo",
-        "steady",
-        "patient",
+    assert re.findall(r"-p ([\w/-]+)@http://127.0.0.1:\d+", out.decode()) == [
+        "openai-compatible/promo",
+        "anthropic/steady",
+        "openai-responses-ws/patient",
     ]
 
 

@@ -18,6 +18,7 @@ from g4ftrio._errors import (
     Error,
     EventLoopRunningError,
     InternalServerError,
+    LimitError,
     MessagesError,
     MissingKeyError,
     ModelNotFoundError,
@@ -78,6 +79,15 @@ WORDS: list[tuple[Error, str]] = [
     (an(APIConnectionError, "reset by peer"), "one/a: the connection failed: reset by peer"),
     (an(TruncatedError, "no [DONE]"), "one/a: the answer was cut off: no [DONE]"),
     (an(APIResponseValidationError, "<html>"), "one/a: an answer that cannot be read: <html>"),
+    (
+        LimitError("limit", 4, provider="a"),
+        "a: the limit of requests at once is reached (limit=4). "  # noqa: ISC004  # one sentence in two lines
+        "Raise it, or let a request wait longer for its turn (wait=).",
+    ),
+    (
+        LimitError("tokens", 9000, 60.0, retry_after=2.5),
+        "the rate of tokens is used up (9000 in 60 s). Raise it, or let a request wait longer for its turn (wait=).",
+    ),
     (an(RejectedError, "empty"), "one/a: the answer was rejected: empty"),
     (
         APITimeoutError("connect", 5, provider="one/a"),
@@ -147,6 +157,7 @@ TREE: dict[type[Exception], tuple[type[Exception], ...]] = {
     APITimeoutError: (APIConnectionError, TimeoutError),
     TruncatedError: (APIConnectionError,),
     APIResponseValidationError: (ProviderError,),
+    LimitError: (ProviderError,),
     RejectedError: (ProviderError,),
     AllFailed: (Error,),
 }

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from g4ftrio._chunks import Usage
+from g4ftrio._chunks import FinishReason, Usage
 from g4ftrio._errors import RateLimitError
-from g4ftrio._report import EntrantReport, Outcome, RaceReport
+from g4ftrio._report import EntrantReport, Outcome, RaceReport, ReportedError
 
 
 def full_report() -> RaceReport:
@@ -74,7 +74,12 @@ def test_a_report_names_every_field() -> None:
             "details": {"load_duration": 0.123457},
         },
         "usage_known": "exact",
+        "finish_reason": None,
         "race": None,
+        "attempts": [],
+        "pause": None,
+        "cost": None,
+        "cost_known": "unknown",
     }
 
 
@@ -143,3 +148,60 @@ def test_a_report_prints_a_line_an_entrant() -> None:
 def test_the_repr_of_an_entrant_is_short() -> None:
     assert repr(EntrantReport(name="one", outcome="won", clean_at=0.25)) == "<one won clean_at=0.250>"
     assert repr(EntrantReport(name="one")) == "<one not_started>"
+
+
+def test_a_saved_report_is_read_again() -> None:
+    saved = json.loads(json.dumps(full_report().to_dict()))
+    read = RaceReport.from_dict(saved)
+    assert read.to_dict() == saved
+    error = read.entrants[1].error
+    assert isinstance(error, ReportedError)
+    assert error.type == "RateLimitError"
+    assert str(read) == str(full_report())
+
+
+def test_a_report_of_another_version_is_read_as_far_as_it_is_known() -> None:
+    read = RaceReport.from_dict({"policy": "later", "entrants": [{"name": "one", "new": 1}], "also": "new"})
+    assert read.entrants[0].to_dict() == EntrantReport(name="one").to_dict()
+
+
+@pytest.mark.parametrize(
+    ("data", "where"),
+    [
+        (None, "null"),
+        ({}, "policy"),
+        ({"policy": "", "entrants": [{}]}, "name"),
+        ({"policy": "", "entrants": [{"name": "a", "outcome": "lucky"}]}, "lucky"),
+        ({"policy": "", "entrants": [{"name": "a", "started_at": "now"}]}, "started_at"),
+        ({"policy": "", "entrants": [{"name": "a", "error": {"type": 1}}]}, "error"),
+        ({"policy": "", "entrants": [{"name": "a", "clock": 1}]}, "clock"),
+        ({"policy": "", "entrants": [{"name": "a", "listener": 1}]}, "listener"),
+    ],
+)
+def test_what_is_no_report_says_where(data: object, where: str) -> None:
+    with pytest.raises(ValueError, match=f"this is no report of a race: .*{where}"):
+        RaceReport.from_dict(data)
+
+
+def test_races_nested_without_end_are_no_report() -> None:
+    data: dict[str, object] = {"policy": "", "entrants": []}
+    for _ in range(100_000):
+        data = {"policy": "", "entrants": [{"name": "a", "race": data}]}
+    with pytest.raises(ValueError, match="no report"):
+        RaceReport.from_dict(data)
+    while data["entrants"]:  # taken apart by hand: freeing it at once would exhaust the stack of some Pythons
+        data = data["entrants"][0]["race"]  # type: ignore[index]  # it was made above
+
+
+def test_the_time_stands_still_when_all_have_ended() -> None:
+    running = EntrantReport(name="a", started_at=0.0, clock=lambda: 3.0)
+    ended = EntrantReport(name="b", started_at=0.0, ended_at=1.0, clock=lambda: 3.0)
+    assert RaceReport(policy="", entrants=[running, ended]).elapsed == 3.0
+    assert RaceReport(policy="", entrants=[ended, EntrantReport(name="c", clock=lambda: 3.0)]).elapsed == 1.0
+    assert RaceReport(policy="", entrants=[]).elapsed == 0.0
+
+
+def test_the_reason_for_an_end_is_noted() -> None:
+    report = EntrantReport(name="one")
+    report.note_usage(["text", FinishReason("stop"), Usage(1, 2)])
+    assert (report.finish_reason, report.usage) == ("stop", Usage(1, 2))

@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from g4ftrio import (
     APIResponseValidationError,
@@ -1133,7 +1134,9 @@ def fail_in_the_midst_of_a_thread(fleet: ThreadFleet, client: socket.socket) -> 
 
 
 def test_the_demo_is_first_with_an_advertisement_and_not_with_an_answer() -> None:
-    promo, steady, patient = (steps_of(service, stream=True, prompt=QUESTION) for service in DEMO)
+    promo, steady, patient = (
+        steps_of(replace(service, dialect="openai-compatible"), stream=True, prompt=QUESTION) for service in DEMO
+    )
 
     def when(steps: list[Step], token: int) -> float:
         return sum(step.wait for step in steps[: token + 1])

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from clients import PROMPT, CannotDo, Client, Take
-from g4ftrio import open_http_client, race
+from g4ftrio import Timeout, open_http_client, race
 from g4ftrio.providers import OpenAICompatible
 
 __all__ = ("G4ftrio",)
+
+PATIENT = Timeout(connect=60)  # 5,000 at once stand in a queue, and nobody else gives up after 5 s
 
 
 class G4ftrio(Client):
@@ -32,7 +34,9 @@ class G4ftrio(Client):
 
     def _provider(self, address: str) -> OpenAICompatible:
         if address not in self._providers:
-            self._providers[address] = OpenAICompatible(api_base=address, model="m", http_client=self._http)
+            self._providers[address] = OpenAICompatible(
+                api_base=address, model="m", http_client=self._http, timeout=PATIENT
+            )
         return self._providers[address]
 
     async def read(self, address: str, take: Take) -> None:

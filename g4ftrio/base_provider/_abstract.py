@@ -15,6 +15,8 @@ from g4ftrio._answer import GeneratorAnswer, Patient
 from g4ftrio._chunks import Chunk
 from g4ftrio._completion import Completion
 from g4ftrio._errors import APITimeoutError
+from g4ftrio._events import Asked, with_log
+from g4ftrio._limited import LimitedAnswer
 from g4ftrio._messages import Messages, normalize
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import ChatParams, check_params
@@ -49,6 +51,11 @@ class AbstractProvider(Declaration):
     :param http_client: an ``httpx.AsyncClient`` to send with; whoever made it closes it
     :param proxy: the URL of a proxy, for a client of its own
     :param headers: sent with every request
+    :param limit: how many requests it is asked at once, of all that this instance is asked
+    :param rate: how many requests and tokens in how many seconds
+    :param wait: seconds that a request waits for its turn within these limits, before it fails with a ``LimitError``;
+        0 is not at all, so that a race asks the next one at once; None, the default, as long as it takes
+    :param on_event: is called with an ``Event`` for everything that happens with a request, while it happens
     :param settings: any attribute that the class declares, and any chat parameter as a default
     :raises TypeError: a setting that nobody knows
     """
@@ -232,6 +239,15 @@ class AbstractProvider(Declaration):
         """
         return asked or self.default_model
 
+    def goes_on_from_text(self, model: str) -> bool:  # noqa: ARG002  # for subclasses that know
+        """Whether a conversation that ends with an assistant's message is answered by the rest of that message."""
+        return False
+
+    @property
+    def _server(self) -> str:
+        """The origin that is asked, if it is one."""
+        return ""
+
     @property
     def _needs_client(self) -> bool:
         """Whether it would send with the HTTP client of a race."""
@@ -239,7 +255,10 @@ class AbstractProvider(Declaration):
 
     def _open(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         """The one door behind all others: open an answer, that of the generator where a subclass wrote one."""
-        return self._generated(ask) if self._by_generator else self._answer(ask)
+        answer = self._generated(ask) if self._by_generator else self._answer(ask)
+        if self._limiter is None:
+            return answer
+        return LimitedAnswer(answer, self._limiter, ask.messages, ask.params, ask.record)
 
     def _generated(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         params = {"stream": True, **ask.params}
@@ -287,6 +306,18 @@ class AbstractProvider(Declaration):
             timeout=Timeout.of(timeout).over(self._timeout),
             client=client or self._client,
             record=EntrantReport(name=self._called(asked), model=asked),
+            hooks=with_log(self._hooks),
+        )
+
+    def _asked(self, ask: Ask) -> Asked:
+        """What hooks are told of a request."""
+        return Asked(
+            operation=self._operation,
+            provider=self.telemetry_name or self.label,
+            server=self._server,
+            messages=ask.messages,
+            params=ask.params,
+            headers=ask.headers,
         )
 
     def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from g4ftrio._errors import SetupError
+from g4ftrio._events import Hook
 from g4ftrio._generated import Generated
+from g4ftrio._limits import Rate, make_limiter
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider._binding import Bound, as_written, on_class_too, room_for_default
@@ -34,6 +36,7 @@ class Declaration:
     :ivar supports_stream: whether it gives its answer piece by piece
     :ivar supports_system_message: whether it takes system messages; else they are folded into the first user message
     :ivar supports_message_history: whether it takes more than one message
+    :ivar telemetry_name: what OpenTelemetry calls the service, where that is not its label
     :ivar default_model: the model to ask for where nobody names one
     """
 
@@ -45,7 +48,9 @@ class Declaration:
     supports_system_message: bool = True
     supports_message_history: bool = True
     default_model: str = ""
+    telemetry_name: ClassVar[str] = ""
 
+    _operation: ClassVar[str] = "chat"
     _handoff: ClassVar[bool] = False
     _detachable: ClassVar[bool] = False
     _by_generator: ClassVar[bool] = False  # a subclass wrote ``create_async_generator`` over what would answer else
@@ -71,6 +76,10 @@ class Declaration:
         http_client: httpx.AsyncClient | None = None,
         proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
+        limit: int | None = None,
+        rate: Rate | None = None,
+        wait: float | None = None,
+        on_event: Hook | None = None,
         **settings: Any,
     ) -> None:
         if http_client is not None and proxy is not None:
@@ -81,6 +90,8 @@ class Declaration:
         self._client = http_client
         self._proxy = proxy
         self._headers = dict(headers or {})
+        self._limiter = make_limiter(limit, rate, wait)
+        self._hooks = _hooks(on_event)
         self._settings: dict[str, Any] = {"model": model, "timeout": timeout, "http_client": http_client}
         self._settings |= {"proxy": proxy, "headers": headers}
         self._defaults = self._bind(settings)
@@ -129,6 +140,14 @@ class Declaration:
         """The names of settings beside the chat parameters."""
         declared = frozenset(name for name in dir(type(self)) if _is_declared(type(self), name))
         return declared | self._extra_params | (frozenset(SAFE_PARAMETERS) if self._free_params else frozenset())
+
+
+def _hooks(on_event: Hook | None) -> tuple[Hook, ...]:
+    if on_event is None:
+        return ()
+    if not callable(on_event):
+        raise TypeError(f"on_event= is a function that takes an Event, not {type(on_event).__name__}")
+    return (on_event,)
 
 
 def _as_written(name: str, method: Any) -> on_class_too[..., Any]:

@@ -119,7 +119,7 @@ def replay(policy: Policy, solos: Mapping[str, Solo]) -> Replayed:
     schedule, running, now, calls = Schedule(policy, solos), dict[str, float](), 0.0, 0
     while True:
         while schedule.due(len(running)) <= now:
-            running[schedule.start(now)] = now
+            running[schedule.start(now, len(running))] = now
             calls += 1
         if not running and not schedule:
             return Replayed(None, now, now, calls)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from g4ftrio._cleaning import printable
 from g4ftrio._errors import excerpt
+from g4ftrio._printable import cells, on_one_line
 from g4ftrio.bench._records import RequestRecord, Run
 from g4ftrio.bench._units import counted, duration, figures, milliseconds, percent
 
@@ -216,22 +216,26 @@ def as_rich(grids: Iterable[Grid]) -> Group:
             table.add_column(head, justify="left" if is_words else "right", overflow="fold", no_wrap=not is_words)
         for row in _shown(grid):
             table.add_row(*map(Text, row))
-        notes = (Text(printable(note), "dim") for note in grid.notes)
-        drawn += [Text(grid.title, "bold"), table, *notes, Text()]
+        notes = (Text(_seen(note), "dim") for note in grid.notes)
+        drawn += [Text(_seen(grid.title), "bold"), table, *notes, Text()]
     return Group(*drawn[:-1])
 
 
 def _plain(grid: Grid) -> str:
-    cells = [grid.heads, *_shown(grid)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index in grid.words else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "".join(f"{line}\n" for line in (grid.title, *lines, *map(printable, grid.notes)))
+    rows = [grid.heads, *_shown(grid)]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(_set, row, widths, _aligned(grid))).rstrip() for row in rows]
+    return "".join(f"{line}\n" for line in (_seen(grid.title), *lines, *map(_seen, grid.notes)))
+
+
+def _aligned(grid: Grid) -> list[bool]:
+    """Tell of each column whether it stands at the left."""
+    return [index in grid.words for index in range(len(grid.heads))]
+
+
+def _set(cell: str, width: int, is_left: bool) -> str:  # `map` gives it by position
+    room = " " * (width - cells(cell))
+    return cell + room if is_left else room + cell
 
 
 def _shown(grid: Grid) -> list[tuple[str, ...]]:
@@ -240,7 +244,7 @@ def _shown(grid: Grid) -> list[tuple[str, ...]]:
 
 
 def _seen(cell: str) -> str:
-    return printable(" ".join(cell.split())).encode("utf-8", "replace").decode()
+    return on_one_line(cell).encode("utf-8", "replace").decode()
 
 
 def _failures(target: TargetSummary) -> str:

@@ -1,10 +1,11 @@
 """The command line, ``g4ftrio`` or ``python -m g4ftrio``; needs the extra ``cli``.
 
 Bottom to top: ``_failure`` errors in words, ``_prompt`` what is asked, ``_output`` standard output; ``_view`` a report
-as a table and as lines, ``_screen`` what standard error shows of it; ``_found`` keys and local servers, ``_demo`` the
-simulated fleet, ``_entrants`` who is asked; ``_signals`` Ctrl-C; ``_run`` one race; ``_listing`` and ``_simulate`` the
-other commands; ``_result`` what a benchmark came to, ``_gauge`` how it goes, ``_bench`` one of them, ``_load`` its
-options; ``_options`` what can be written behind a command; ``_commands`` the commands.
+as a table and as lines, ``_drawing`` as a picture, ``_screen`` what standard error shows of it; ``_found`` keys and
+local servers, ``_demo`` the simulated fleet, ``_entrants`` who is asked; ``_signals`` Ctrl-C; ``_run`` one race;
+``_listing`` and ``_simulate`` the other commands; ``_result`` what a benchmark came to, ``_gauge`` how it goes,
+``_bench`` one of them, ``_load`` its options; ``_options`` what can be written behind a command; ``_commands`` the
+commands.
 """
 
 from __future__ import annotations

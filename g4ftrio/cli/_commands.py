@@ -15,11 +15,12 @@ import click
 from g4ftrio._errors import Error, SetupError
 from g4ftrio.cli._bench import bench as measure, report as tell_again
 from g4ftrio.cli._demo import fleet_of
+from g4ftrio.cli._drawing import coloured, plain, plot as write_plot, saved
 from g4ftrio.cli._entrants import from_environment
-from g4ftrio.cli._failure import USAGE, exit_status, in_words
+from g4ftrio.cli._failure import FAILED, USAGE, exit_status, in_words
 from g4ftrio.cli._listing import columns, declared, models as list_models
 from g4ftrio.cli._load import benches, order_of, saves
-from g4ftrio.cli._options import asks, asks_often, loop
+from g4ftrio.cli._options import asks, asks_often, loop, plot
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._prompt import read_prompt
 from g4ftrio.cli._result import Files
@@ -28,6 +29,7 @@ from g4ftrio.cli._screen import choose
 from g4ftrio.cli._signals import until_interrupted
 from g4ftrio.cli._simulate import simulate as run_fleet
 from g4ftrio.simulator import FAULTS
+from g4ftrio.simulator._dialects import DIALECTS, SOCKETS
 
 __all__ = ("run",)
 
@@ -130,20 +132,50 @@ def models(spec: str, *, as_json: bool, loop: str) -> int:
 
 
 @cli.command()
+@click.argument("file")
+@plot
+def report(file: str, *, plot: Path | None) -> int:
+    """Draw a race whose report was saved: FILE is what --json wrote, - is standard input."""
+    from rich.console import Console
+
+    race = saved(file)
+    if plot is not None:
+        fault = write_plot(race, plot)
+        click.echo(f"g4ftrio: {fault}" if fault else f"{plot} shows the race", err=True)
+        return FAILED if fault else 0
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(coloured(race, console.width, console.encoding))
+    else:
+        click.echo(plain(race, sys.stdout), nl=False)
+    return 0
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="The first service's port.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME:FAULT", help="What goes wrong with a service.")
+@click.option(
+    "--dialect",
+    "dialects",
+    multiple=True,
+    metavar="[NAME:]DIALECT",
+    help=f"What a service speaks, or all do: {', '.join((*DIALECTS, *SOCKETS))}.",
+)
 @click.option("--seed", type=int, default=0, metavar="N", help="What the times and answers are drawn from.")
 @click.option("--faults", "lists_faults", is_flag=True, help="List the faults, and end.")
 @loop
-def simulate(*, port: int, faults: Sequence[str], seed: int, lists_faults: bool, loop: str) -> int:
+def simulate(
+    *, port: int, faults: Sequence[str], dialects: Sequence[str], seed: int, lists_faults: bool, loop: str
+) -> int:
     """Run simulated providers until Ctrl-C, and write the command that races them.
 
     FAULT may be followed by settings, as in steady:cut,after=3; none makes a service well.
+    Without --dialect each service has its own wire, one of them over a WebSocket.
     """
     if lists_faults:
         click.echo("".join(f"{name:<16}  {effect}\n" for name, effect in FAULTS.items()), nl=False)
         return 0
-    return _on(loop, partial(run_fleet, fleet_of(faults, seed), port, Output(sys.stdout)))
+    return _on(loop, partial(run_fleet, fleet_of(faults, seed, dialects), port, Output(sys.stdout)))
 
 
 def _ask(

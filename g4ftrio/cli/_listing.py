@@ -12,18 +12,19 @@ from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._failure import as_dict, exit_status, in_words, output_status
 from g4ftrio.cli._found import address_of, key_in
 from g4ftrio.cli._output import Output
+from g4ftrio.providers import HttpProvider
 
 __all__ = ("columns", "declared", "models")
 
 
 def declared() -> list[dict[str, Any]]:
-    """Describe every provider: where it is, and whether its key is set; never the key."""
+    """Describe every provider: where it is, what it speaks, and whether its key is set; never the key."""
     return [_described(label, cls) for label, cls in providers.known().items()]
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> str:
     """Set what ``declared`` gives as a table."""
-    cells = [("PROVIDER", "ADDRESS", "KEY", "SET"), *map(_cells, rows)]
+    cells = [("PROVIDER", "ADDRESS", "KEY", "SET", "WIRE"), *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
     return "".join(f"{line}\n" for line in lines)
@@ -50,10 +51,11 @@ def _described(label: str, cls: type[AbstractProvider]) -> dict[str, Any]:
         "key_is_set": bool(key_in(cls)),
         "needs_key": cls.needs_auth,
         "base_variables": list(getattr(cls, "base_variables", ())),
+        "wire": type(cls.dialect).__name__ if issubclass(cls, HttpProvider) else "",
     }
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     variables = row["key_variables"]
     is_set = "yes" if row["key_is_set"] else "no" if row["needs_key"] else "not needed"
-    return row["label"], row["address"] or "-", " or ".join(variables) or "-", is_set
+    return row["label"], row["address"] or "-", " or ".join(variables) or "-", is_set, row["wire"] or "-"

@@ -5,32 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from g4ftrio._policies import Policy, fallback, parallel, staggered
+from g4ftrio._policies import Policy, adaptive, fallback, parallel, staggered
 from g4ftrio._request import check_params
 from g4ftrio._timeouts import Timeout
+from g4ftrio.cli._drawing import check_plot
 
-__all__ = ("asks", "asks_often", "loop")
+__all__ = ("asks", "asks_often", "loop", "plot")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PLAIN = {"parallel": parallel, "fallback": fallback}
+_PLAIN: dict[str, Callable[[], Policy]] = {"parallel": parallel, "fallback": fallback, "adaptive": adaptive}
+_NUMBERED: dict[str, Callable[[float], Policy]] = {"staggered": staggered, "adaptive": adaptive}
 
 
 def _policy(ctx: click.Context, param: click.Parameter, written: str) -> Policy:
-    """Read ``parallel``, ``fallback`` or ``staggered:SECONDS``."""
+    """Read ``parallel``, ``fallback``, ``staggered:SECONDS``, ``adaptive`` or ``adaptive:PERCENTILE``."""
     if written in _PLAIN:
         return _PLAIN[written]()
-    name, _, seconds = written.partition(":")
-    if name != "staggered":
-        raise click.BadParameter(f"{written!r} is none of parallel, staggered:SECONDS and fallback", ctx, param)
+    name, _, number = written.partition(":")
+    if name not in _NUMBERED:
+        known = "parallel, staggered:SECONDS, adaptive[:PERCENTILE] and fallback"
+        raise click.BadParameter(f"{written!r} is none of {known}", ctx, param)
     try:
-        return staggered(float(seconds))
+        return _NUMBERED[name](float(number))
     except ValueError:
-        raise click.BadParameter(f"{written!r}: write the head start in seconds, staggered:2", ctx, param) from None
+        said = "write the head start in seconds, staggered:2, or the percentile from 0 to 1, adaptive:0.9"
+        raise click.BadParameter(f"{written!r}: {said}", ctx, param) from None
 
 
 def _timeout(ctx: click.Context, param: click.Parameter, written: str | None) -> Timeout:
@@ -56,6 +61,15 @@ def _value(text: str) -> Any:
     except (ValueError, RecursionError):
         return text
 
+
+def _plot(ctx: click.Context, param: click.Parameter, written: str | None) -> Path | None:
+    try:
+        return None if written is None else check_plot(written)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+plot = click.option("--plot", callback=_plot, metavar="FILE", help="Draw the race into an SVG file.")
 
 loop = click.option(
     "--loop",
@@ -100,6 +114,13 @@ _ASKING = (
     loop,
     click.option("--reasoning", is_flag=True, help="Show the model's reasoning on standard error."),
     click.option("--json", "as_json", is_flag=True, help="Write one JSON object with the answer and the report."),
+    click.option("--report", is_flag=True, help="Draw the race below the answer, on standard error."),
+    plot,
+    click.option(
+        "--state",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Start with what this file says of the providers' times and health, and keep it there.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="Show nothing of the race."),
 )
 
@@ -126,7 +147,7 @@ def _when(policy: str) -> Callable[[Command], Command]:
         "--policy",
         callback=_policy,
         default=policy,
-        metavar="parallel|staggered:SECONDS|fallback",
+        metavar="parallel|staggered:SECONDS|adaptive[:PERCENTILE]|fallback",
         show_default=True,
         help="When to ask the next one.",
     )

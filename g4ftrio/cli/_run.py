@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,15 +12,16 @@ import msgspec
 from msgspec import Struct
 
 from g4ftrio._chunks import Chunk, Reasoning, ToolCalls
-from g4ftrio._compose import RaceContext, race
+from g4ftrio._compose import Race, RaceContext
 from g4ftrio._policies import Policy
 from g4ftrio._report import RaceReport
 from g4ftrio._stream import RaceStream
 from g4ftrio._timeouts import Timeout
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._demo import as_providers
+from g4ftrio.cli._drawing import plot
 from g4ftrio.cli._entrants import announcement, hint, named, whatever_was_found
-from g4ftrio.cli._failure import as_dict, exit_status, in_words, output_status
+from g4ftrio.cli._failure import FAILED, as_dict, exit_status, in_words, output_status
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._screen import Screen
 from g4ftrio.simulator import DEMO, serve
@@ -34,6 +36,9 @@ class Order(Struct, kw_only=True, frozen=True):
 
     :ivar specs: whom to ask; nobody is the simulated fleet
     :ivar everyone: ask whoever is found
+    :ivar report: draw the race on standard error
+    :ivar plot: draw it into this file
+    :ivar state: what is known of the providers, from one call to the next
     :ivar command: how to call the command, for advice
     """
 
@@ -47,6 +52,9 @@ class Order(Struct, kw_only=True, frozen=True):
     system: str | None = None
     as_json: bool = False
     reasoning: bool = False
+    report: bool = False
+    plot: Path | None = None
+    state: Path | None = None
     command: str = "g4ftrio race"
 
 
@@ -59,6 +67,7 @@ class Run:
         self._screen = screen
         self._stream: RaceStream | None = None
         self._error: Exception | None = None
+        self._undrawn = 0
 
     async def __call__(self) -> int:
         """Ask, write the answer, and give the exit status."""
@@ -83,16 +92,12 @@ class Run:
     async def _race(self, entrants: Sequence[AbstractProvider]) -> int:
         order = self._order
         self._screen.note(announcement(entrants))
-        context = race(
-            entrants,
-            order.prompt,
-            model=order.model,
-            system=order.system,
-            policy=order.policy,
-            timeout=order.timeout,
-            grace=_GRACE,
-            **order.params,
-        )
+        async with Race(entrants, policy=order.policy, grace=_GRACE, state=order.state) as llm:
+            return await self._follow(
+                llm.stream(order.prompt, model=order.model, system=order.system, timeout=order.timeout, **order.params)
+            )
+
+    async def _follow(self, context: RaceContext) -> int:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._screen.follow, context)
@@ -104,7 +109,7 @@ class Run:
             raise
         error = self._error
         await self._end(context.report, in_words(error, brief=self._screen.tells_failures) if error else "")
-        return output_status(self._output.error) or (exit_status(error) if error else 0)
+        return output_status(self._output.error) or (exit_status(error) if error else self._undrawn)
 
     async def _read(self, context: RaceContext) -> None:
         """Enter the race, and write the answer as it comes; what goes wrong is kept."""
@@ -152,9 +157,18 @@ class Run:
         self._screen.finish(report, self._stream.finish_reason if self._stream else None)
         if error:
             self._screen.tell(f"g4ftrio: {error}")
+        self._draw(report)
         if self._order.as_json:
             told = self._error or (KeyboardInterrupt(error) if error else None)
             await self._output.write(_as_line(self._result(report, told)))
+
+    def _draw(self, report: RaceReport) -> None:
+        """Draw the race where that is wanted, and there was one."""
+        if self._order.report and report.entrants:
+            self._screen.draw(report)
+        if self._order.plot and report.entrants and (fault := plot(report, self._order.plot)):
+            self._screen.tell(f"g4ftrio: {fault}")
+            self._undrawn = FAILED
 
     def _result(self, report: RaceReport, error: BaseException | None) -> dict[str, Any]:
         stream = self._stream

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TextIO
 
 from anyio import sleep
 
-from g4ftrio._cleaning import printable
+from g4ftrio._printable import printable
 from g4ftrio._report import RaceReport
+from g4ftrio.cli._drawing import coloured, plain
 from g4ftrio.cli._view import events, summary, table
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Screen:
 
     def finish(self, report: RaceReport, finish_reason: str | None) -> None:
         """Show how it ended."""
+
+    def draw(self, report: RaceReport) -> None:
+        """Draw the whole race, a bar an entrant."""
+        if sys.stderr is not None:
+            _write(plain(report, sys.stderr))
 
     def note(self, line: str) -> None:
         """Write about the race, unless nothing of it is wanted."""
@@ -156,6 +162,10 @@ class Picture(Screen):
             _write("\n")
         if line := summary(report, finish_reason):
             self._console.print(line, style="dim", markup=False, highlight=False)
+
+    def draw(self, report: RaceReport) -> None:
+        """Draw it in colours."""
+        self._console.print(coloured(report, self._console.width, self._console.encoding))
 
     def note(self, line: str) -> None:
         """Write it above the table."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from g4ftrio._chunks import Usage
-from g4ftrio._cleaning import printable
 from g4ftrio._errors import describe
+from g4ftrio._printable import printable
 from g4ftrio._report import EntrantReport, RaceReport
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def table(report: RaceReport) -> Table:
 
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     drawn.add_column("provider", overflow="fold")
-    drawn.add_column(f"{_elapsed(report):.1f} s", min_width=10, no_wrap=True)
+    drawn.add_column(f"{report.elapsed:.1f} s", min_width=10, no_wrap=True)
     for title in _TIMES:
         drawn.add_column(title, justify="right", no_wrap=True)
     drawn.add_column("", overflow="fold")
@@ -110,12 +110,6 @@ def _note(entrant: EntrantReport) -> str:
 
 def _count(chunks: int) -> str:
     return f"{chunks} chunk" if chunks == 1 else f"{chunks} chunks"
-
-
-def _elapsed(report: RaceReport) -> float:
-    """Give the time since the start, which stands still when everybody has ended."""
-    times = (entrant.clock() if entrant.ended_at is None else entrant.ended_at for entrant in report.entrants)
-    return max(times, default=0.0)
 
 
 def _is_dropped(entrant: EntrantReport) -> bool:

@@ -10,7 +10,7 @@ from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer
 from g4ftrio._request import ChatRequest
 
-__all__ = ("Decoder", "Dialect", "Dialogue", "SocketDialect", "expressed")
+__all__ = ("Decoder", "Dialect", "Dialogue", "SocketDialect", "expressed", "stops")
 
 
 class Decoder(Protocol):
@@ -33,7 +33,10 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """A wire format. Frozen; how vendors differ is in its fields."""
+    """A wire format. Frozen; how vendors differ is in its fields.
+
+    One whose services go on from an assistant's message at the end of a conversation has a true attribute ``prefill``.
+    """
 
     def path_for(self, request: ChatRequest) -> str:
         """What to append to the API base for this request, ``/chat/completions`` say."""
@@ -101,3 +104,14 @@ def expressed(params: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any
         said = f"this service takes no {', '.join(lost)}"
         raise SetupError(f"{said}: leave that out, or put what it knows by another name into extra_body={{...}}")
     return params
+
+
+def stops(given: Any) -> list[str]:
+    """Give the texts of ``stop=`` as a list.
+
+    :raises SetupError: they are none
+    """
+    listed = [given] if isinstance(given, str) else given
+    if not isinstance(listed, Sequence) or not all(isinstance(each, str) for each in listed):
+        raise SetupError(f"stop must be a text or a list of texts, not {given!r}")
+    return list(listed)

@@ -2,12 +2,14 @@
 
 The forms that services send: ``{"error": {"message", "code"}}``, ``{"error": "text"}``, ``{"error": true, "message"}``,
 ``{"error_message"}``, ``{"errors": [...]}``, ``{"message"}``, ``{"detail": "text"}`` and FastAPI's
-``{"detail": [{"loc", "msg"}]}``, each of them also in a list, plain text, and HTML pages. Nothing here raises.
+``{"detail": [{"loc", "msg"}]}``, each of them also in a list, plain text, and HTML pages; beside a message, ``details``
+with a reason and a delay (https://google.aip.dev/193). Nothing here raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +21,7 @@ from g4ftrio._errors import (
     status_error,
 )
 
-__all__ = ("error_in", "read_error")
+__all__ = ("error_in", "read_error", "retry_delay")
 
 _BYTES = 65_536  # of a body that are looked at
 _DEPTH = 6  # how deep a message may be buried
@@ -27,7 +29,8 @@ _SEVERAL = 5  # of a list of errors that are repeated
 _WORDS = ("message", "msg", "detail", "error_message", "error", "errors", "title", "description", "reason")
 _MARKS = ("error", "errors", "error_message")
 _CODES = ("code", "status", "status_code", "type")
-_CUT = "Input data was truncated"  # msgspec's words for JSON that ends too early
+_DELAY = re.compile(r"(\d+(?:\.\d*)?)s", re.ASCII)
+_DAY = 86_400.0
 
 
 def read_error(body: bytes) -> tuple[str, str]:
@@ -52,7 +55,16 @@ def error_in(payload: Any) -> APIStatusError | None:
         return next((error for error in map(error_in, payload[:_SEVERAL]) if error is not None), None)
     if not isinstance(payload, Mapping) or not _is_error(payload):
         return None
-    return status_error(_status(payload), _words(payload) or _code(payload))
+    code = _code(payload)
+    return status_error(_status(payload), _words(payload) or code, code=code, retry_after=_delay(payload))
+
+
+def retry_delay(body: bytes) -> float | None:
+    """Find how many seconds, up to a day, an error answer asks in its body to wait; None where it does not.
+
+    :param body: of an answer whose header says nothing of it
+    """
+    return _delay(_json(body))
 
 
 def _json(body: bytes) -> Any:
@@ -113,7 +125,24 @@ def _levels(payload: Any) -> list[Mapping[str, Any]]:
     return levels[::-1]
 
 
+def _details(payload: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    """Give what is told apart from the message, of one type."""
+    for level in _levels(payload):
+        details = level.get("details")
+        for detail in details[:_SEVERAL] if isinstance(details, list) else ():
+            if isinstance(detail, Mapping) and str(detail.get("@type")).endswith(kind):
+                yield detail
+
+
+def _delay(payload: Any) -> float | None:
+    told = (_DELAY.fullmatch(str(detail.get("retryDelay"))[:30]) for detail in _details(payload, ".RetryInfo"))
+    return next((min(float(delay[1]), _DAY) for delay in told if delay), None)
+
+
 def _code(payload: Any) -> str:
+    for detail in _details(payload, ".ErrorInfo"):
+        if isinstance(reason := detail.get("reason"), str) and reason:
+            return excerpt(reason, 100)
     for level in _levels(payload):
         for key in _CODES:
             code = level.get(key)

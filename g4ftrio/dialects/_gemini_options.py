@@ -12,6 +12,7 @@ from typing import Any
 
 from g4ftrio._errors import SetupError
 from g4ftrio._structured import json_schema
+from g4ftrio.dialects._base import stops
 from g4ftrio.dialects._parts import system_text
 from g4ftrio.dialects._tools import choice_of, functions_of
 
@@ -43,7 +44,7 @@ def generation_config(params: Mapping[str, Any], *, budgeted: bool) -> dict[str,
     """
     config = {field: params[name] for name, field in _FIELDS.items() if name in params}
     if "stop" in params:
-        config["stopSequences"] = [params["stop"]] if isinstance(params["stop"], str) else list(params["stop"])
+        config["stopSequences"] = stops(params["stop"])
     if "modalities" in params:
         config["responseModalities"] = [str(modality).upper() for modality in params["modalities"]]
     if "audio" in params:

@@ -16,7 +16,7 @@ from g4ftrio._request import ChatRequest
 from g4ftrio._structured import json_schema
 from g4ftrio.dialects._anthropic_events import AnthropicDecoder
 from g4ftrio.dialects._anthropic_turns import system_of, turns_of
-from g4ftrio.dialects._base import expressed
+from g4ftrio.dialects._base import expressed, stops
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models
 from g4ftrio.dialects._tools import choice_of, functions_of
@@ -52,6 +52,8 @@ class Anthropic(Struct, frozen=True, kw_only=True):
     :ivar thinking_budgets: tokens to think with by ``reasoning_effort``, for models that take a number and do not
         adapt their thinking to an effort; the default of ``max_tokens`` grows by it
     :ivar drop: parameters that the service refuses and that an answer can do without
+    :ivar prefill: whether an assistant's message at the end is gone on from; models from 4.6 on refuse one (400):
+        https://platform.claude.com/docs/en/about-claude/models/whats-new-claude-4-6#prefill-removal
     """
 
     path: str = "/v1/messages"
@@ -59,13 +61,14 @@ class Anthropic(Struct, frozen=True, kw_only=True):
     max_tokens: int = 4096
     thinking_budgets: Mapping[str, int] = {}
     drop: tuple[str, ...] = ()
+    prefill: bool = True
 
     def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
         """What to append to the API base for a chat."""
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; ``extra_body`` is laid over it, and takes a field out by None.
+        """Give the request's body. ``extra_body`` is laid over it, field by field; None takes one out.
 
         :raises SetupError: the wire has no form for a parameter
         :raises MessagesError: it has none for a message
@@ -137,7 +140,7 @@ def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
     if (temperature := params.get("temperature")) is not None:
         fields["temperature"] = _checked(temperature)
     if (stop := params.get("stop")) is not None:
-        fields["stop_sequences"] = [stop] if isinstance(stop, str) else list(stop)
+        fields["stop_sequences"] = stops(stop)
     if (user := params.get("user")) is not None:
         fields["metadata"] = {"user_id": user}
     return fields

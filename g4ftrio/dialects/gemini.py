@@ -57,7 +57,7 @@ class Gemini(Struct, frozen=True, kw_only=True):
         return f"/{self.version}/{quote(model)}:{method}"
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; ``extra_body`` is laid over it, and over the objects in it.
+        """Give the request's body. ``extra_body`` is laid over it, and over the objects in it; None takes a field out.
 
         :raises SetupError: the wire has no form for a parameter or for its value
         :raises MessagesError: nor for what is in a message

@@ -65,7 +65,7 @@ class GeminiLive(Struct, frozen=True, kw_only=True):
         return f"/ws/google.ai.generativelanguage.{self.version}.GenerativeService.BidiGenerateContent"
 
     def dialogue(self, request: ChatRequest) -> GeminiLiveDialogue:
-        """Begin to ask; ``extra_body`` is laid over the set-up.
+        """Begin to ask. ``extra_body`` is laid over the set-up, and over the objects in it; None takes a field out.
 
         :raises SetupError: the wire has no form for a parameter or for its value
         :raises MessagesError: nor for what is in a message

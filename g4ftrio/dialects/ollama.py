@@ -14,7 +14,7 @@ from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer, framer_for
 from g4ftrio._request import ChatRequest
 from g4ftrio._structured import json_schema
-from g4ftrio.dialects._base import expressed
+from g4ftrio.dialects._base import expressed, stops
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models
 from g4ftrio.dialects._ollama_lines import NAME, OllamaDecoder
@@ -46,17 +46,20 @@ class Ollama(Struct, frozen=True, kw_only=True):
 
     :ivar path: what to append to the API base for a chat
     :ivar models_path: what to append to it to list the models
+    :ivar prefill: whether an assistant's message at the end is gone on from, as with most models' templates it is:
+        https://github.com/ollama/ollama/issues/6778
     """
 
     path: str = "/api/chat"
     models_path: str = "/api/tags"
+    prefill: bool = False
 
     def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
         """What to append to the API base for a chat."""
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body. ``extra_body`` lies over it, its ``options`` over the options; None takes out.
+        """Give the request's body. ``extra_body`` is laid over it, its ``options`` over its options; None takes out.
 
         :raises SetupError: the wire has no form for something in the request
         """
@@ -101,8 +104,8 @@ def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options(params: Mapping[str, Any]) -> dict[str, Any]:
     options = {told: params[name] for name, told in _OPTIONS.items() if name in params}
-    if isinstance(stop := options.get("stop"), str):
-        options["stop"] = [stop]
+    if "stop" in options:
+        options["stop"] = stops(options["stop"])
     return options
 
 

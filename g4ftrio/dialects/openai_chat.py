@@ -32,6 +32,9 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
     :ivar defaults: what to send where the caller says nothing
     :ivar drop: parameters that the service refuses and that an answer can do without
     :ivar drop_from_messages: keys of messages that the service refuses
+    :ivar prefill: whether an assistant's message at the end is gone on from; most services begin another one instead
+    :ivar prefill_fields: what the body must say for that, ``{"continue_final_message": True,
+        "add_generation_prompt": False}`` to vLLM
     """
 
     path: str = "/chat/completions"
@@ -44,13 +47,15 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, Any] = {}
     drop: tuple[str, ...] = ()
     drop_from_messages: tuple[str, ...] = ()
+    prefill: bool = False
+    prefill_fields: Mapping[str, Any] = {}
 
     def path_for(self, request: ChatRequest) -> str:  # noqa: ARG002  # one path for all
         """What to append to the API base for a chat."""
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; what is None is left out, so ``extra_body`` takes a field out by None."""
+        """Give the request's body. ``extra_body`` is laid over it, field by field; None takes one out."""
         body: dict[str, Any] = {"model": request.model, "messages": self._messages(request), **self.defaults}
         body |= {self._field(name): value for name, value in request.params.items() if name not in self.drop}
         body.pop("conversation", None)
@@ -61,6 +66,8 @@ class OpenAIChat(Struct, frozen=True, kw_only=True):
             body["tools"] = [tool_definition(tool) for tool in body["tools"]]
         if body.get("response_format") is not None:
             body["response_format"] = response_format(body["response_format"])
+        if self.prefill_fields and request.messages[-1]["role"] == "assistant":
+            body |= self.prefill_fields
         body |= request.extra_body
         return {name: value for name, value in body.items() if value is not None}
 

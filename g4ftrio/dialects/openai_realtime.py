@@ -46,7 +46,7 @@ class OpenAIRealtime(Struct, frozen=True, kw_only=True):
         return f"{self.path}?model={quote(request.model, safe='')}"
 
     def dialogue(self, request: ChatRequest) -> RealtimeDialogue:
-        """Begin to ask. ``extra_body`` lies over the session's settings, None takes one out.
+        """Begin to ask. ``extra_body`` is laid over the session's settings, field by field; None takes one out.
 
         :raises SetupError: the wire has no form for something in the request
         """

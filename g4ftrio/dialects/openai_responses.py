@@ -57,7 +57,7 @@ class OpenAIResponses(Struct, frozen=True, kw_only=True):
         return self.path
 
     def encode(self, request: ChatRequest) -> dict[str, Any]:
-        """Give the request's body; what is None is left out, so ``extra_body`` takes a field out by None.
+        """Give the request's body. ``extra_body`` is laid over it, field by field; None takes one out.
 
         :raises SetupError: the wire has no form for something in the request
         """

@@ -34,7 +34,7 @@ class OpenAIResponsesSocket(Struct, frozen=True, kw_only=True):
         return self.body.path_for(request)
 
     def dialogue(self, request: ChatRequest) -> OpenAIResponsesDialogue:
-        """Begin to ask, and to read the answer.
+        """Begin to ask, and to read the answer. ``extra_body`` is laid over the message as over the body of HTTP.
 
         :raises SetupError: the wire has no form for something in the request
         """

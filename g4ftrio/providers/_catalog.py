@@ -93,9 +93,18 @@ class Anthropic(HttpProvider):
 
 
 class OpenAIResponses(HttpProvider):
-    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps."""
+    """OpenAI's Responses: reasoning that can be sent back, and conversations that the service keeps.
+
+    Other services speak it, too; with a key of theirs as ``api_key=`` they are asked by their ``api_base=``:
+
+    * xAI, ``https://api.x.ai/v1``
+    * Azure, ``https://RESOURCE.openai.azure.com/openai/v1``, which takes its keys as bearers as well
+    * Vercel's gateway, ``https://ai-gateway.vercel.sh/v1``
+    * OpenRouter, ``https://openrouter.ai/api/v1``: in beta, and it keeps no conversations
+    """
 
     label = "openai-responses"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -104,9 +113,16 @@ class OpenAIResponses(HttpProvider):
 
 
 class OpenAIResponsesWebSocket(SocketProvider):
-    """OpenAI's Responses over a WebSocket; other services that have that door need but their ``api_base``."""
+    """OpenAI's Responses over a WebSocket.
+
+    xAI, Azure and Vercel's gateway have that door where they have the one over HTTP: for their ``api_base=`` see
+    ``OpenAIResponses``. Sources: https://docs.x.ai/developers/advanced-api-usage/websocket-mode,
+    https://learn.microsoft.com/azure/foundry/openai/how-to/websockets,
+    https://vercel.com/docs/ai-gateway/sdks-and-apis/responses/websockets.
+    """
 
     label = "openai-responses-ws"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -118,6 +134,7 @@ class OpenAIRealtime(SocketProvider):
     """OpenAI's Realtime models, asked in text."""
 
     label = "openai-realtime"
+    telemetry_name = "openai"
     url = "https://platform.openai.com"
     api_base = "https://api.openai.com/v1"
     key_variables = ("OPENAI_API_KEY",)
@@ -129,6 +146,7 @@ class AzureOpenAI(HttpProvider):
     """OpenAI's models at Azure, through the versionless v1 address: the model is the deployment's name."""
 
     label = "azure-openai"
+    telemetry_name = "azure.ai.openai"
     url = "https://ai.azure.com"
     key_variables = ("AZURE_OPENAI_API_KEY",)
     base_variables = ("AZURE_OPENAI_ENDPOINT",)
@@ -174,6 +192,7 @@ class Gemini(HttpProvider):
     """Google's Gemini models."""
 
     label = "gemini"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -187,6 +206,7 @@ class GeminiLive(SocketProvider):
     """Google's Live models, asked in text."""
 
     label = "gemini-live"
+    telemetry_name = "gcp.gemini"
     url = "https://ai.google.dev"
     api_base = "https://generativelanguage.googleapis.com"
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -230,6 +250,7 @@ class Mistral(HttpProvider):
     """Mistral's platform."""
 
     label = "mistral"
+    telemetry_name = "mistral_ai"
     url = "https://console.mistral.ai"
     api_base = "https://api.mistral.ai/v1"
     key_variables = ("MISTRAL_API_KEY",)
@@ -286,6 +307,7 @@ class XAI(HttpProvider):
     """xAI's Grok models."""
 
     label = "xai"
+    telemetry_name = "x_ai"
     url = "https://console.x.ai"
     api_base = "https://api.x.ai/v1"
     key_variables = ("XAI_API_KEY",)

@@ -52,6 +52,8 @@ class HttpProvider(AnsweringProvider):
     :param api_base: where to ask instead of the declared address; ``base_url=`` is the same
     :param settings: see ``AbstractProvider``
     :ivar api_endpoint: the whole address of a chat, where it is not ``api_base`` and the dialect's path
+    :ivar prefill: whether it goes on from an assistant's message at the end of a conversation; None is as its dialect
+        says
     :ivar advertising: passages that the service mixes into its text, and that are taken out again
     """
 
@@ -59,6 +61,7 @@ class HttpProvider(AnsweringProvider):
     api_endpoint: str = ""
     api_key: ApiKey = None
     dialect: Dialect | SocketDialect = OpenAIChat()
+    prefill: bool | None = None
     needs_auth = True
 
     key_variables: ClassVar[tuple[str, ...]] = ()
@@ -161,6 +164,13 @@ class HttpProvider(AnsweringProvider):
             raise SetupError(f"{self.label}: which model? Pass model=, or write the spec as {self.label}/MODEL.")
         return model
 
+    def goes_on_from_text(self, model: str) -> bool:
+        """Whether it answers a conversation that ends with an assistant's message by the rest of that message."""
+        if self._by_generator:
+            return False
+        as_its_wire: bool = getattr(self.dialect_for(model), "prefill", False)
+        return as_its_wire if self.prefill is None else self.prefill
+
     def dialect_for(self, model: str) -> Dialect:  # noqa: ARG002  # for subclasses that speak several
         """The wire that this model is asked on."""
         return self.dialect  # type: ignore[return-value]  # those of sockets do not ask for this
@@ -169,6 +179,10 @@ class HttpProvider(AnsweringProvider):
     def base_from_variable(value: str) -> str:
         """Turn what the environment variable holds into an API base."""
         return value
+
+    @property
+    def _server(self) -> str:
+        return self._origin(self.api_endpoint or self._address())
 
     @property
     def _needs_client(self) -> bool:
@@ -210,14 +224,14 @@ class HttpProvider(AnsweringProvider):
             messages=messages if self.supports_system_message else fold_system(messages),
             stream=bool(params.get("stream", True)) and self.supports_stream,
             params={name: value for name, value in params.items() if name not in _NOT_IN_THE_BODY},
-            extra_body=dict(params.get("extra_body", {})),
+            extra_body=_mapping("extra_body", params),
         )
 
     async def _call(self, ask: Ask, path: str, body: bytes = b"") -> tuple[Call, tuple[str, ...]]:
         """What to send where, and what must be masked in whatever the service says."""
         url = self.api_endpoint or self._address() + path
         key = await self._key(url)
-        headers = self._fields(key, ask.params.get("extra_headers"))
+        headers = {**ask.headers, **self._fields(key, ask.params.get("extra_headers"))}
         return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
@@ -322,11 +336,18 @@ class HttpProvider(AnsweringProvider):
 
 @contextmanager
 def naming(provider: str) -> Iterator[None]:
-    """Put the provider's name before what a dialect says of a request that it cannot express."""
+    """Put the provider's name before what a dialect says of a request that it cannot express, nor write as JSON."""
     try:
         yield
-    except SetupError as error:
+    except (SetupError, TypeError) as error:
         raise type(error)(f"{provider}: {error}") from error
+
+
+def _mapping(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    given = params.get(name, {})
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a mapping, {name}={{...}}, not {type(given).__name__}")
+    return dict(given)
 
 
 def _is_of(provider: str, owner: str) -> bool:

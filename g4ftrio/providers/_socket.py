@@ -21,7 +21,9 @@ class SocketProvider(HttpProvider):
     """A provider that is asked over a WebSocket, one for each answer: subclasses are declarations.
 
     ``http_client=`` opens the sockets, so its proxy, its TLS settings and its warm connections count here, too. An
-    ``http`` address is read as ``ws``, and ``https`` as ``wss``; the list of models is asked for over HTTP.
+    ``http`` address is read as ``ws``, and ``https`` as ``wss``; the list of models is asked for over HTTP. A service
+    that speaks the wire of another is a subclass of that provider with its own ``label``, ``url``, ``api_base`` and
+    ``key_variables``.
     """
 
     dialect: SocketDialect

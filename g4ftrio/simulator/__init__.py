@@ -3,10 +3,12 @@
     async with serve([Service("fast", first_token=0.1), Service("broken", fault="cut")]) as fleet:
         ...  # fleet["fast"].spec is what to race, fleet["broken"].log what the server saw
 
-Bottom to top: ``_latency``, ``_text``, ``_picture``, ``_schema``; ``_wire`` the words; ``_openai_chat``,
-``_openai_images`` and ``_openchat`` dialects read backwards, ``_dialects`` their table; ``_scene``, ``_faults``;
-``_service`` the declaration, ``_behaviour`` what a model says; ``_http1``, ``_plan`` from a request to timed bytes.
-So far nothing does I/O: ``_peer``, ``_server``, ``_thread`` do.
+Bottom to top: ``_latency``, ``_text``, ``_picture``, ``_schema``; ``_wire`` and ``_socket_wire`` the words; dialects
+read backwards, over HTTP ``_anthropic``, ``_gemini``, ``_ollama``, ``_openai_chat``, ``_openai_images``,
+``_openai_responses`` and ``_openchat``, over WebSockets ``_gemini_live``, ``_openai_realtime`` and a class in
+``_openai_responses``; ``_dialects`` their table; ``_scene``, ``_faults``; ``_service`` the declaration, ``_behaviour``
+what a model says; ``_http1``, ``_plan`` from a request to timed bytes. So far nothing does I/O: ``_peer``,
+``_websocket``, ``_server``, ``_thread`` do.
 """
 
 from __future__ import annotations

@@ -46,9 +46,9 @@ def _pieces(service: Service, ask: Ask, words: Random) -> tuple[list[Chunk], str
     if ask.pictures is not None:
         return [_drawn(ask.pictures, ask.prompt, words)], "stop"
     thinking: list[Chunk] = [Reasoning(token) for token in made_up(words, ask.prompt, service.reasoning)]
-    tool = _tool_to_call(ask)
-    if tool is not None:
-        return [*thinking, *_call(tool, ask)], "tool_calls"
+    if called := _tools_to_call(ask):
+        calls = (piece for number, tool in enumerate(called) for piece in _call(number, tool, ask))
+        return [*thinking, *calls], "tool_calls"
     pieces = thinking + list(_stopped(_tokens(service, ask, words), ask.stop))
     if ask.max_tokens is not None and len(pieces) > ask.max_tokens:
         return pieces[: ask.max_tokens], "length"
@@ -76,18 +76,18 @@ def _stopped(tokens: list[str], stops: Sequence[str]) -> list[str]:
     return split_tokens(text[: min(found)]) if found else tokens
 
 
-def _tool_to_call(ask: Ask) -> Tool | None:
+def _tools_to_call(ask: Ask) -> Sequence[Tool]:
     if ask.tool_result is not None:
-        return None
+        return ()
     named = [tool for tool in ask.tools if tool.name in ask.prompt]
-    return next(iter(named or (ask.tools if ask.must_call else ())), None)
+    return named or (ask.tools[:1] if ask.must_call else ())
 
 
-def _call(tool: Tool, ask: Ask) -> list[Chunk]:
+def _call(number: int, tool: Tool, ask: Ask) -> list[Chunk]:
     arguments = _json(tool.schema or {"type": "object"}, ask)
     pieces = [arguments[at : at + _ARGUMENTS_PIECE] for at in range(0, len(arguments), _ARGUMENTS_PIECE)]
-    opening = ToolCallDelta(0, id=f"call_{tool.name}", name=tool.name)
-    return [opening, *(ToolCallDelta(0, arguments=piece) for piece in pieces)]
+    opening = ToolCallDelta(number, id=f"call_{tool.name}", name=tool.name)
+    return [opening, *(ToolCallDelta(number, arguments=piece) for piece in pieces)]
 
 
 def _json(schema: dict[str, object], ask: Ask) -> str:

@@ -13,12 +13,14 @@ import msgspec
 from msgspec import Struct, field
 
 from g4ftrio._chunks import FinishReason, ImageResponse, Reasoning, Refusal, ToolCallDelta, Usage
+from g4ftrio.dialects._gemini_options import BUDGETED
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Pictures, Renderer, Tool
 
-__all__ = ("Content", "Gemini", "Part", "Setup", "function_call", "read_ask", "said_part", "usage_metadata")
+__all__ = ("Content", "Gemini", "Part", "Setup", "function_calls", "read_ask", "said_part", "usage_metadata")
 
 _encode = msgspec.json.Encoder().encode
 _VERSIONS = ("v1beta", "v1")  # the same here; clients are divided on which they ask
+_UNSIGNED = (*BUDGETED, "gemini-live-2.")  # how the names of models begin that take calls without a signature
 _SIGNATURE = "c2lnbmVkIGJ5IHRoZSBzaW11bGF0b3I="
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -171,7 +173,8 @@ def read_ask(setup: Setup, contents: Sequence[Content], model: str, *, stream: b
     """
     if not contents:
         raise ValueError("* GenerateContentRequest.contents: contents is not specified")
-    _check_signatures(contents)
+    if not model.removeprefix("models/").startswith(_UNSIGNED):
+        _check_signatures(contents)
     config = setup.generation_config
     users = [content.text for content in contents if content.role == "user" and content.text]
     said = [content.text for content in (*contents, *([setup.system_instruction] if setup.system_instruction else []))]
@@ -205,8 +208,15 @@ def said_part(item: Item) -> dict[str, Any] | None:
     return None
 
 
-def function_call(deltas: Sequence[ToolCallDelta]) -> dict[str, Any]:
-    """Put a call together: on this wire it comes whole."""
+def function_calls(deltas: Sequence[ToolCallDelta]) -> list[dict[str, Any]]:
+    """Put calls together: on this wire they come whole."""
+    calls: dict[int, list[ToolCallDelta]] = {}
+    for delta in deltas:
+        calls.setdefault(delta.index, []).append(delta)
+    return [_function_call(pieces) for pieces in calls.values()]
+
+
+def _function_call(deltas: Sequence[ToolCallDelta]) -> dict[str, Any]:
     arguments = "".join(delta.arguments for delta in deltas)
     return {"id": deltas[0].id, "name": deltas[0].name, "args": msgspec.json.decode(arguments or "{}")}
 
@@ -272,10 +282,7 @@ def _candidates(parts: Sequence[dict[str, Any]], reason: str | None = None) -> d
 
 
 def _called(deltas: Sequence[ToolCallDelta]) -> list[dict[str, Any]]:
-    calls: dict[int, list[ToolCallDelta]] = {}
-    for delta in deltas:
-        calls.setdefault(delta.index, []).append(delta)
-    parts: list[dict[str, Any]] = [{"functionCall": function_call(pieces)} for pieces in calls.values()]
+    parts: list[dict[str, Any]] = [{"functionCall": call} for call in function_calls(deltas)]
     if parts:
         parts[0]["thoughtSignature"] = _SIGNATURE
     return parts

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from g4ftrio._chunks import FinishReason, ToolCallDelta, Usage
-from g4ftrio.simulator._gemini import Content, Gemini, Part, Setup, function_call, read_ask, said_part, usage_metadata
+from g4ftrio.simulator._gemini import Content, Gemini, Part, Setup, function_calls, read_ask, said_part, usage_metadata
 from g4ftrio.simulator._socket_wire import Session
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark
 
@@ -136,7 +136,7 @@ class _Session:
         self._waits_for_results = bool(self._calls)
         if not self._calls:
             return [_encode({"serverContent": {"generationComplete": True}})]
-        calls, self._calls = [function_call(self._calls)], []
+        calls, self._calls = function_calls(self._calls), []
         return [_encode({"toolCall": {"functionCalls": calls}})]
 
     def error(self, status: int, message: str, code: str | None = None) -> list[bytes]:

@@ -56,7 +56,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     :ivar prompt: the text of the last user message
     :ivar tool_result: the text of the tool messages that end the conversation, or None
     :ivar input_tokens: the words of all messages
-    :ivar must_call: whether a tool must be called; a tool that is named in the prompt is called anyway
+    :ivar must_call: whether a tool must be called; tools that are named in the prompt are called anyway, all of them
     :ivar schema: of the JSON value that the answer must be, or None for plain text
     :ivar pictures: what to draw instead of writing text, or None
     """

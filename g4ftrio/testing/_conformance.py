@@ -170,8 +170,17 @@ class _ServedSocket(_Served):
 
 
 def _served(cls: type[HttpProvider]) -> _Served:
-    """A service that speaks a provider's dialect: what is named like it in the simulator."""
+    """A service that speaks a provider's dialect: what is named like it in the simulator.
+
+    :raises TypeError: the simulator speaks no such dialect
+    """
     name = type(cls.dialect).__name__
-    if issubclass(cls, SocketProvider):
-        return _ServedSocket(next(wire for wire in SOCKETS.values() if type(wire).__name__ == name))
-    return _ServedHttp(next(wire for wire in DIALECTS.values() if type(wire).__name__ == name))
+    sockets = {type(wire).__name__: wire for wire in SOCKETS.values()}
+    if issubclass(cls, SocketProvider) and name in sockets:
+        return _ServedSocket(sockets[name])
+    wires = {type(wire).__name__: wire for wire in DIALECTS.values()}
+    if name in wires:
+        return _ServedHttp(wires[name])
+    raise TypeError(
+        f"no service here speaks {name}, so {cls.__name__} cannot be asked: check_decoder holds its dialect"
+    )

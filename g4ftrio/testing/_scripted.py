@@ -23,6 +23,7 @@ class Scripted(AnsweringProvider):
     :param delay: seconds before the first chunk
     :param gap: seconds before every further one
     :param error: raised after the last chunk
+    :param prefill: whether a race may have it go on from the text of another; what it gives is the same
     :ivar asked: the messages of every request so far
     :ivar opened: how many answers were opened
     :ivar closed: how many were closed again
@@ -37,6 +38,7 @@ class Scripted(AnsweringProvider):
         delay: float = 0.0,
         gap: float = 0.0,
         error: Exception | None = None,
+        prefill: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -44,9 +46,14 @@ class Scripted(AnsweringProvider):
         self.delay = delay
         self.gap = gap
         self.error = error
+        self.prefill = prefill
         self.asked: list[list[dict[str, Any]]] = []
         self.opened = 0
         self.closed = 0
+
+    def goes_on_from_text(self, model: str) -> bool:  # noqa: ARG002  # it has no models
+        """Whether it was said to."""
+        return self.prefill
 
     def _answer(self, ask: Ask) -> AbstractAsyncContextManager[Source[Chunk]]:
         self.asked.append(ask.messages)
@@ -58,6 +65,7 @@ class _ScriptedAnswer:
         self._script = script
         self._left = list(script.chunks)
         self._wait = script.delay
+        self._due: float | None = None
         self._detached = False
         self._open = False
 
@@ -71,8 +79,10 @@ class _ScriptedAnswer:
             await self.aclose()
 
     async def pull(self) -> list[Chunk]:
-        await anyio.sleep(self._wait)
-        self._wait = self._script.gap
+        if self._due is None:  # else the read before was cancelled, and this one waits for the same
+            self._due = anyio.current_time() + self._wait
+        await anyio.sleep_until(self._due)
+        self._wait, self._due = self._script.gap, None
         if self._left:
             return [self._left.pop(0)]
         if self._script.error is not None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from g4ftrio._errors import Error, SetupError, mask, status_error
+from g4ftrio.dialects._error_body import retry_delay
+from g4ftrio.transports._rate_limits import exhausted_for
 from g4ftrio.transports._retry_after import retry_after
 
 if TYPE_CHECKING:
@@ -188,8 +190,14 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the service asks to wait."""
-        return retry_after(self.headers, time())
+        """Seconds that the service asks to wait, by ``Retry-After``, else because its limit is used up."""
+        asked = retry_after(self.headers, time())
+        return self.exhausted_for if asked is None else asked
+
+    @property
+    def exhausted_for(self) -> float | None:
+        """Seconds until the service takes another request, where its head says that this was the last for now."""
+        return exhausted_for(self.headers, time())
 
     @property
     def repeatable(self) -> bool:
@@ -346,11 +354,14 @@ async def checked(
     """
     if response.status < 300:
         return
-    message, code = read_error(await response.error_body())
+    body = await response.error_body()
+    message, code = read_error(body)
+    asked = response.retry_after
     said = f"{message} ({code})" if message and code and code not in message else message or code
     raise status_error(
         response.status,
         mask(said, secrets),
-        retry_after=response.retry_after,
+        code=code,
+        retry_after=retry_delay(body) if asked is None else asked,
         request_id=response.request_id,
     )

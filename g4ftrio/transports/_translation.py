@@ -67,6 +67,7 @@ class Watch:
             self.port = info.get("port") or self.port
         elif self._record is not None and event.endswith(self._connected):
             self._record.connected_at = self._record.clock()
+            self._record.tell("connected_at")
 
     def answer(self, *, retried: bool = False) -> None:
         """The head is there: from now on, what breaks is an answer.

@@ -130,7 +130,7 @@ def test_a_run_without_a_request_is_told_too() -> None:
 
 
 def test_a_terminal_is_not_told_what_it_would_obey() -> None:
-    run = run_of(record(HOSTILE, error="Bad", message=HOSTILE))
+    run = run_of(*answers(HOSTILE, 1.0, 2.0), *answers("b", 1.0, 2.0), record(HOSTILE, error=HOSTILE, message=HOSTILE))
     drawn_richly = io.StringIO()
     from rich.console import Console
 
@@ -139,6 +139,12 @@ def test_a_terminal_is_not_told_what_it_would_obey() -> None:
         assert "\x1b" not in told
         assert "\u202e" not in told
         assert "\u241b[31m" in told
+        assert told.encode()
+
+
+def test_columns_are_straight_where_names_are_wide() -> None:
+    rows = (("模型", "1"), ("ab", "22"))
+    assert as_text([Grid(title="T", heads=("a", "n"), rows=rows)]) == "T\na      n\n模型   1\nab    22\n"
 
 
 def test_rich_and_plain_tables_have_the_same_cells() -> None:

@@ -78,12 +78,14 @@ async def test_a_call_that_another_service_wrote_is_taken_for_its_stand_in_and_n
     call = {"id": "toolu_1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
     calls = {"role": "assistant", "content": None, "tool_calls": [call], "provider_metadata": {"other": [1]}}
     messages: list[dict[str, Any]] = [*QUESTION, calls, {"role": "tool", "tool_call_id": "toolu_1", "content": "rain"}]
-    async with serve([one()]) as fleet, httpx.AsyncClient() as client:
+    async with serve([one(models=("one", "gemini-2.5-flash"))]) as fleet, httpx.AsyncClient() as client:
         answer = await ask(fleet["one"]).complete(messages)
         body = json.loads(json.dumps(fleet["one"].log[0].body).replace("thoughtSignature", "nothing"))
         url = f"{fleet['one'].api_base}/v1/models/one:generateContent"
         refused = await client.post(url, json=body)
+        taken = await client.post(url.replace("/one:", "/gemini-2.5-flash:"), json=body)
 
+    assert taken.status_code == 200
     assert answer.text == "The tool says: rain"
     assert refused.status_code == 400
     assert refused.json()["error"]["status"] == "INVALID_ARGUMENT"

@@ -8,12 +8,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from g4ftrio import audio, image
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError
+from g4ftrio import audio, image, providers
+from g4ftrio._errors import (
+    APIResponseValidationError,
+    AuthenticationError,
+    MessagesError,
+    RateLimitError,
+    SetupError,
+)
 from g4ftrio._messages import file, normalize
 from g4ftrio._request import ChatRequest
 from g4ftrio.dialects._base import Dialect
+from g4ftrio.dialects._error_body import error_in, retry_delay
 from g4ftrio.dialects.gemini import Gemini
+from tests.providers.wires import Recorder, whole
 
 HELLO = [{"role": "user", "content": "Hello"}]
 SKIPPED = "skip_thought_signature_validator"
@@ -341,6 +349,63 @@ ERROR = {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUME
 @pytest.mark.parametrize("body", [{"error": ERROR}, [{"error": ERROR}]])
 def test_errors_are_read_alone_and_in_arrays(body: Any) -> None:
     assert Gemini().read_error(json.dumps(body).encode()) == ("API key not valid.", "400")
+
+
+def refused(status: int, word: str, *details: dict[str, Any]) -> bytes:
+    typed = [{**detail, "@type": f"type.googleapis.com/google.rpc.{detail['@type']}"} for detail in details]
+    return json.dumps({"error": {"code": status, "message": "No.", "status": word, "details": typed}}).encode()
+
+
+INVALID_KEY = refused(
+    400,
+    "INVALID_ARGUMENT",
+    {"@type": "ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"},
+    {"@type": "LocalizedMessage", "locale": "en-US", "message": "No."},
+)
+
+
+def slow_down(delay: Any) -> bytes:
+    return refused(
+        429, "RESOURCE_EXHAUSTED", {"@type": "Help", "links": []}, {"@type": "RetryInfo", "retryDelay": delay}
+    )
+
+
+def test_the_reason_of_an_error_is_its_code() -> None:
+    assert Gemini().read_error(INVALID_KEY) == ("No.", "API_KEY_INVALID")
+    error = error_in(json.loads(INVALID_KEY))
+    assert (type(error), error and error.status) == (AuthenticationError, 400)
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        *(("34s", 34.0), ("34.074824224s", 34.074824224), ("0s", 0.0), ("9999999s", 86_400.0)),
+        *(("", None), ("s", None), ("-1s", None), ("34", None), ("1e9s", None), ("٣s", None), ("1" * 40 + "s", None)),
+        *((34, None), (None, None), ({}, None)),
+    ],
+)
+def test_a_delay_in_an_error_is_what_it_asks_to_wait(delay: Any, seconds: float | None) -> None:
+    assert retry_delay(slow_down(delay)) == seconds
+    error = error_in(json.loads(slow_down(delay)))
+    assert error is not None
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b'{"error":{"details":{}}}', b'{"error":{"details":[[],1]}}'])
+def test_what_names_no_delay_has_none(body: bytes) -> None:
+    assert retry_delay(body) is None
+
+
+@pytest.mark.anyio
+async def test_an_answer_with_a_wrong_key_and_one_that_asks_to_wait_are_typed() -> None:
+    bodies = {"400 Bad Request": INVALID_KEY, "429 Too Many Requests": slow_down("34.5s")}
+    async with Recorder(*(whole(json.loads(body), status) for status, body in bodies.items())) as service:
+        provider = providers.Gemini(model="m", api_base=service.url, api_key="k" * 20)
+        with pytest.raises(AuthenticationError, match=r"the key was refused \(status 400\): No. \(API_KEY_INVALID\)"):
+            await provider.complete("Hi")
+        with pytest.raises(RateLimitError) as caught:
+            await provider.complete("Hi")
+    assert caught.value.retry_after == 34.5
 
 
 def test_models_are_listed_by_the_names_that_go_into_a_request() -> None:

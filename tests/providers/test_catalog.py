@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
 
 import pytest
 
@@ -172,3 +174,31 @@ def test_a_setting_that_nobody_knows_is_answered_with_the_nearest() -> None:
     assert OpenAI(temperature=0.5, url="https://example.com").url == "https://example.com"
     with pytest.raises(SetupError, match="not both"):
         OpenAI(proxy="http://127.0.0.1:1", http_client=object())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "label", ["anthropic", "gemini", "gemini-live", "ollama", "openai-compatible", "openai-realtime"]
+)
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"extra_body": {"x": object()}}, "m: Encoding objects of type object is unsupported"),
+        ({"extra_body": [1]}, "extra_body must be a mapping, extra_body={...}, not list"),
+        ({"tools": [3]}, "m: a tool is a mapping or a function, not int"),
+    ],
+)
+async def test_what_cannot_be_written_is_told_before_anything_is_sent(
+    label: str, params: dict[str, Any], said: str
+) -> None:
+    provider = find(label)(model="m", name="m", api_base="http://127.0.0.1:9")
+    with forbid_network(), pytest.raises(TypeError, match=re.escape(said)):
+        await provider.complete("Why?", **params)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("label", ["anthropic", "gemini", "ollama"])
+async def test_a_stop_that_is_no_text_is_told_before_anything_is_sent(label: str) -> None:
+    provider = find(label)(model="m", api_base="http://127.0.0.1:9")
+    with forbid_network(), pytest.raises(SetupError, match="stop must be a text or a list of texts, not 5"):
+        await provider.complete("Why?", stop=5)  # type: ignore[arg-type]  # what a program may pass all the same
