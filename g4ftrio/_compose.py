@@ -138,19 +138,23 @@ def race_sync(
     :param backend: the event loop to run it on, in a thread of its own: ``trio`` or ``asyncio``
     :raises EventLoopRunningError: one runs here already; nothing was sent
     """
-    whole = Race(
+    context = race(
         providers,
+        messages,
+        model=model,
+        system=system,
         policy=policy,
         order=order,
         prices=prices,
         clean=clean,
         midstream=midstream,
         keep_standby=keep_standby,
+        timeout=timeout,
         grace=grace,
         skip_unready=skip_unready,
         on_event=on_event,
+        **params,
     )
-    context = whole.stream(messages, model=model, system=system, timeout=timeout, **params)
     return SyncStream(lambda: context, backend=backend, instead="async with race(...) as stream:", grace=grace)
 
 

@@ -305,7 +305,8 @@ class Race(Generic[T]):
         except* Exception as errors:  # noqa: BLE001  # what an entrant raises, among cancellations too, is its own failure
             self._fail(entrant, errors)
         finally:
-            self._cancel(entrant)  # where it still runs, it was cancelled from outside, and knew it before the race
+            if entrant.running:  # it was cancelled from outside, and knew it before the race
+                self._becomes(entrant, "cancelled")
             if not self._is_settled(entrant):
                 entrant.record.stamp("ended_at")
             if self.standby is entrant:
@@ -378,8 +379,7 @@ class Race(Generic[T]):
     def _stop_running(self, outcome: Outcome) -> None:
         for entrant in self.entrants.values():
             if entrant.running:
-                entrant.record.outcome = outcome
-                self._decided(entrant)
+                self._becomes(entrant, outcome)
                 if entrant is not self.standby:
                     entrant.drop()
 
@@ -405,8 +405,7 @@ class Race(Generic[T]):
         if entrant.record.error is None:
             entrant.record.error = error
         if entrant.running:
-            entrant.record.outcome = "rejected" if isinstance(error, RejectedError) else "failed"
-            self._decided(entrant)
+            self._becomes(entrant, "rejected" if isinstance(error, RejectedError) else "failed")
             self._schedule.failed()
             self._changed.set()
         elif entrant.record.outcome == "won" and self._closing_error is None:
@@ -415,6 +414,10 @@ class Race(Generic[T]):
     def _is_settled(self, entrant: Entrant[T]) -> bool:
         """Whether its source goes on without it."""
         return self._settling and self.winner is not None and self.winner.entrant is entrant
+
+    def _becomes(self, entrant: Entrant[T], outcome: Outcome) -> None:
+        entrant.record.outcome = outcome
+        self._decided(entrant)
 
     def _decided(self, entrant: Entrant[T]) -> None:
         entrant.record.tell(entrant.record.outcome)
@@ -438,11 +441,3 @@ class Race(Generic[T]):
         failed = AllFailed(failures, self.report)
         failed.__cause__ = ExceptionGroup("every entrant failed", list(failures.values()))
         return failed
-
-    def _cancel(self, entrant: Entrant[T]) -> bool:
-        """Note that it was cancelled, where nothing else has become of it."""
-        if not entrant.running:
-            return False
-        entrant.record.outcome = "cancelled"
-        self._decided(entrant)
-        return True
