@@ -6,13 +6,14 @@ Source of the form: https://platform.claude.com/docs/en/build-with-claude/stream
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
 
 from g4ftrio._chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Refusal, Usage
 from g4ftrio._errors import ProviderError, TruncatedError, status_error
+from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
@@ -180,13 +181,13 @@ class AnthropicDecoder:
         """Read some frames, and give the chunks that they held."""
         if self.done or self.error is not None:
             return []
-        joined = b"[" + b",".join(frames) + b"]"
+        joined = array_of(frames)
         chunks: list[Chunk] = []
-        if (texts := _decoded(_TEXTS, joined, len(frames))) is not None:
+        if (texts := decoded(_TEXTS, joined, len(frames))) is not None:
             for text in texts:
                 self._add(text.index, "text", text.delta.text, chunks)
         else:
-            self._read_events(frames, _decoded(_MANY, joined, len(frames)), chunks)
+            self._read_events(frames, decoded(_MANY, joined, len(frames)), chunks)
         return chunks
 
     def close(self) -> list[Chunk]:
@@ -368,17 +369,6 @@ class AnthropicDecoder:
             count(self._usage, "output_tokens_details", "thinking_tokens"),
         )
         return [] if usage == Usage() else [usage]
-
-
-_Decoded = TypeVar("_Decoded")
-
-
-def _decoded(decoder: msgspec.json.Decoder[list[_Decoded]], joined: bytes, number: int) -> list[_Decoded] | None:
-    try:
-        events = decoder.decode(joined)
-    except UNREADABLE:
-        return None
-    return events if len(events) == number else None
 
 
 def _type(said: Any) -> str:

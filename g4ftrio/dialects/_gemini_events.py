@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from g4ftrio._chunks import Chunk, Reasoning, Usage
 from g4ftrio._errors import BadRequestError, TruncatedError, excerpt
+from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._error_body import error_in
 from g4ftrio.dialects._gemini_turn import Turn, usage_of
 from g4ftrio.dialects._unreadable import UNREADABLE, payload, unreadable
@@ -111,7 +112,7 @@ class GeminiDecoder:
         """Read some frames, and give the chunks that they held."""
         if self.done or self.error is not None or not frames:
             return []
-        texts = _only_texts(frames)
+        texts = decoded(_TEXTS, array_of(frames), len(frames))
         if texts is not None:
             return self._say(texts)
         chunks: list[Chunk] = []
@@ -183,14 +184,6 @@ class GeminiDecoder:
 
     def _read_usage(self) -> Usage | None:
         return usage_of(payload(bytes(self._usage)))
-
-
-def _only_texts(frames: Sequence[bytes]) -> list[_TextEvent] | None:
-    try:
-        events = _TEXTS.decode(b"[" + b",".join(frames) + b"]")
-    except UNREADABLE:
-        return None
-    return events if len(events) == len(frames) else None
 
 
 def _blocked(feedback: _Feedback) -> BadRequestError:

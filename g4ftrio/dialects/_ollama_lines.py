@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from g4ftrio._chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Usage
 from g4ftrio._errors import TruncatedError
+from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count, seconds
 from g4ftrio.dialects._error_body import error_in
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
@@ -92,12 +93,12 @@ class OllamaDecoder:
         """Read some lines, and give the chunks that they held."""
         if self.done or self.error is not None:
             return []
-        joined = b"[" + b",".join(frames) + b"]"
+        joined = array_of(frames)
         chunks: list[Chunk] = []
         if (texts := _texts(joined, len(frames))) is not None:
             for text in texts:
                 self._read_text(text, chunks)
-        elif (lines := _decoded(joined, len(frames))) is not None:
+        elif (lines := decoded(_MANY, joined, len(frames))) is not None:
             self._read(lines, frames, chunks)
         else:
             self._read_singly(frames, chunks)
@@ -170,21 +171,10 @@ class OllamaDecoder:
 
 def _texts(joined: bytes, number: int) -> list[_Text] | None:
     """The messages of that many lines, where they are nothing but text and none is the last."""
-    try:
-        lines = _TEXTS.decode(joined)
-    except UNREADABLE:
-        return None
-    if len(lines) != number or any(line.done for line in lines):
+    lines = decoded(_TEXTS, joined, number)
+    if lines is None or any(line.done for line in lines):
         return None
     return [line.message for line in lines]
-
-
-def _decoded(joined: bytes, number: int) -> list[_Line] | None:
-    try:
-        lines = _MANY.decode(joined)
-    except UNREADABLE:
-        return None
-    return lines if len(lines) == number else None
 
 
 def _usage_chunks(line: _Line) -> list[Chunk]:

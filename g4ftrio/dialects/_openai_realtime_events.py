@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, Usage
 from g4ftrio._errors import APIStatusError, TruncatedError, status_error
+from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
@@ -126,11 +127,8 @@ class RealtimeDialogue:
 
     def _only_texts(self, frames: Sequence[bytes]) -> list[Chunk] | None:
         """The texts of the events, where they are nothing else."""
-        try:
-            events = _TEXTS.decode(b"[" + b",".join(frames) + b"]")
-        except UNREADABLE:
-            return None
-        if len(events) != len(frames):
+        events = decoded(_TEXTS, array_of(frames), len(frames))
+        if events is None:
             return None
         texts: list[Chunk] = [event.delta for event in events if event.delta]
         if texts:

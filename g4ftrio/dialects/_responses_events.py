@@ -24,6 +24,7 @@ from g4ftrio._chunks import (
 )
 from g4ftrio._errors import APIStatusError, TruncatedError, status_error
 from g4ftrio._framing import NamedFrame
+from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._responses_calls import ResponsesCalls
@@ -115,10 +116,10 @@ class OpenAIResponsesDecoder:
         """Read some frames, and give the chunks that they held."""
         if self.done or self.error is not None:
             return []
-        joined = b"[" + b",".join(frames) + b"]"
+        joined = array_of(frames)
         if texts := self._only_texts(joined, len(frames)):
             return texts
-        return self._read_all(_decoded(joined, len(frames)), frames)
+        return self._read_all(decoded(_MANY, joined, len(frames)), frames)
 
     def close(self) -> list[Chunk]:
         """Say that no frame follows; nothing is held back."""
@@ -128,12 +129,7 @@ class OpenAIResponsesDecoder:
 
     def _only_texts(self, joined: bytes, frames: int) -> list[Chunk]:
         """The texts of that many events, where they are nothing else; a third of what it costs to read them in full."""
-        try:
-            events = _TEXTS.decode(joined)
-        except UNREADABLE:
-            return []
-        if len(events) != frames:
-            return []
+        events = decoded(_TEXTS, joined, frames) or ()
         for place in {event.output_index for event in events}:
             self._note(str, place)
         return [event.delta for event in events if event.delta]
@@ -327,14 +323,6 @@ _READERS: dict[str, _Reader] = {
         OpenAIResponsesDecoder._read_end,
     ),
 }
-
-
-def _decoded(joined: bytes, frames: int) -> list[_Event] | None:
-    try:
-        events = _MANY.decode(joined)
-    except UNREADABLE:
-        return None
-    return events if len(events) == frames else None
 
 
 def _is_response(payload: Any) -> bool:
