@@ -20,14 +20,17 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, for 0 s
 
 
 class Peer:
-    """One accepted connection; one task reads it, one writes."""
+    """One accepted connection; one task reads it, one writes.
+
+    :ivar is_aborted: whether its close will be a reset
+    """
 
     def __init__(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         with suppress(OSError):  # macOS refuses options for a connection that is gone already
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = accepted
-        self._is_aborted = False
+        self.is_aborted = False
 
     def fileno(self) -> int:
         """Give the descriptor."""
@@ -59,13 +62,13 @@ class Peer:
 
     def finish(self) -> None:
         """Send a FIN; the client can still be heard."""
-        if not self._is_aborted:
+        if not self.is_aborted:
             with suppress(OSError):  # the client is gone
                 self._socket.shutdown(socket.SHUT_WR)
 
     def abort(self) -> None:
         """Make ``close`` send a RST."""
-        self._is_aborted = True
+        self.is_aborted = True
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
