@@ -28,7 +28,7 @@ from trio.testing import MockClock
 
 import g4ftrio
 from g4ftrio import Policy, adaptive, budget, fallback, parallel, race_iterators, staggered
-from g4ftrio._policies import Schedule
+from g4ftrio._race.policies import Schedule
 from g4ftrio.simulator import Service, lognormal, run_in_thread, with_stragglers
 
 MEDIANS = {"first": 0.5, "second": 0.6}

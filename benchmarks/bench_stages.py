@@ -24,8 +24,8 @@ import anyio
 
 from g4ftrio import open_http_client, race
 from g4ftrio._framing import framer_for
-from g4ftrio._request import Call
-from g4ftrio._timeouts import Timeout
+from g4ftrio._words.request import Call
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.providers import OpenAICompatible
 from g4ftrio.transports import http

@@ -19,7 +19,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 
-from g4ftrio._chunks import AuthResult
+from g4ftrio._words.chunks import AuthResult
 
 __all__ = ("AuthFile", "cache_folder")
 

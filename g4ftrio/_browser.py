@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import msgspec
 from anyio import to_thread
 
-from g4ftrio._errors import APIConnectionError
+from g4ftrio._words.errors import APIConnectionError
 
 __all__ = ("BrowserSession", "WebDriver", "read_session")
 

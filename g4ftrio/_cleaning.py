@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from g4ftrio._chunks import (
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     Failover,
@@ -24,7 +24,7 @@ from g4ftrio._chunks import (
     ToolCallDelta,
     ToolCalls,
 )
-from g4ftrio._errors import RejectedError, excerpt
+from g4ftrio._words.errors import RejectedError, excerpt
 
 __all__ = (
     "ChunkFilter",

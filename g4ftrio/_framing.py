@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol, Self
 
 from g4ftrio._cleaning import page_title
-from g4ftrio._errors import APIResponseValidationError, excerpt
+from g4ftrio._words.errors import APIResponseValidationError, excerpt
 
 __all__ = ("NDJSON", "SSE", "Framer", "NamedFrame", "Text", "Whole", "framer_for")
 

@@ -17,12 +17,12 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import is_content
-from g4ftrio._errors import RejectedError, excerpt
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.errors import RejectedError, excerpt
 
 if TYPE_CHECKING:
-    from g4ftrio._completion import Completion
+    from g4ftrio._words.completion import Completion
 
 __all__ = (
     "REFUSALS",

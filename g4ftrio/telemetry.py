@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from g4ftrio._chunks import Usage
-from g4ftrio._errors import APITimeoutError, describe
-from g4ftrio._events import Asked, Event
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._words.chunks import Usage
+from g4ftrio._words.errors import APITimeoutError, describe
+from g4ftrio._words.events import Asked, Event
+from g4ftrio._words.report import EntrantReport, RaceReport
 
 try:
     from opentelemetry import context, metrics, propagate, trace

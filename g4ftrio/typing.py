@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypeAlias
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._messages import MediaItem, Messages
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.messages import MediaItem, Messages
 
 __all__ = ("AsyncResult", "Chunk", "CreateResult", "Media", "Messages")
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._chunks import Chunk, FinishReason
-from g4ftrio._errors import APIResponseValidationError, SetupError, TruncatedError, status_error
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk, FinishReason
+from g4ftrio._words.errors import APIResponseValidationError, SetupError, TruncatedError, status_error
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.providers._socket import SocketProvider
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, bearer

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 import anyio
 
-from g4ftrio._entrant import Entrant
-from g4ftrio._iterators import IteratorRace, Opener, race_iterators
-from g4ftrio._policies import Policy, parallel
-from g4ftrio._race import Race
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._race.entrant import Entrant
+from g4ftrio._race.iterators import IteratorRace, Opener, race_iterators
+from g4ftrio._race.policies import Policy, parallel
+from g4ftrio._race.race import Race
+from g4ftrio._words.report import EntrantReport, RaceReport
 
 __all__ = ("FOREVER", "CleanGate", "Line", "Scripted", "entrant", "outcomes", "race", "race_of")
 

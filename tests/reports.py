@@ -7,7 +7,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from g4ftrio import APIConnectionError, EntrantReport, RaceReport, RateLimitError, RejectedError, TruncatedError
-from g4ftrio._report import Outcome
+from g4ftrio._words.report import Outcome
 
 __all__ = ("any_report", "demo", "everything", "one")
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from g4ftrio import Policy, adaptive, race as chat_race
-from g4ftrio._errors import AllFailed
+from g4ftrio._words.errors import AllFailed
 from g4ftrio.testing import Scripted as ScriptedProvider
 from tests import clocks
 from tests.entrants import FOREVER, Scripted, outcomes, race

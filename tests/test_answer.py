@@ -30,9 +30,9 @@ from g4ftrio import (
     Usage,
     open_http_client,
 )
-from g4ftrio._answer import GeneratorAnswer, HttpAnswer, Lazy, Patient
-from g4ftrio._request import Call
-from g4ftrio._source import Source
+from g4ftrio._race.source import Source
+from g4ftrio._streams.answer import GeneratorAnswer, HttpAnswer, Lazy, Patient
+from g4ftrio._words.request import Call
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.dialects.openai_chat import OpenAIChat
 from g4ftrio.providers import OpenAICompatible

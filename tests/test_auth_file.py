@@ -23,7 +23,7 @@ from hypothesis import given, settings, strategies as st
 
 from g4ftrio import _auth_file
 from g4ftrio._auth_file import AuthFile, cache_folder
-from g4ftrio._chunks import AuthResult
+from g4ftrio._words.chunks import AuthResult
 
 SECRET = "sk-9f2c-never-to-be-shown"
 LOGIN = AuthResult(api_key=SECRET, cookies={"sid": SECRET}, expires=1.5)
@@ -598,7 +598,7 @@ def test_where_the_platform_has_no_modes_they_are_not_asked_for(
 WORK = """if True:
     import sys, threading
     from g4ftrio._auth_file import AuthFile
-    from g4ftrio._chunks import AuthResult
+    from g4ftrio._words.chunks import AuthResult
 
     file, name = AuthFile(sys.argv[1]), sys.argv[2]
 
@@ -642,7 +642,7 @@ def test_four_processes_of_two_threads_do_not_get_in_each_others_way(file: AuthF
 STUCK = """if True:
     import os, sys, time
     from g4ftrio._auth_file import AuthFile
-    from g4ftrio._chunks import AuthResult
+    from g4ftrio._words.chunks import AuthResult
 
     def stuck(descriptor):
         os.truncate(descriptor, 100)
@@ -671,7 +671,7 @@ def test_a_writer_killed_halfway_leaves_the_old_login_and_nobody_waits_for_it(fi
 RESTLESS = """if True:
     import sys
     from g4ftrio._auth_file import AuthFile
-    from g4ftrio._chunks import AuthResult
+    from g4ftrio._words.chunks import AuthResult
 
     turn = 0
     while True:

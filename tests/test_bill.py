@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from g4ftrio import APIConnectionError, Fallback, Race, Retry, Usage, race
-from g4ftrio._bill import Bill, check_prices, total
+from g4ftrio._words.bill import Bill, check_prices, total
 from g4ftrio.testing import Scripted
 from tests import clocks
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from msgspec import Struct
 
-from g4ftrio._chunks import (
+from g4ftrio._words.chunks import (
     AudioResponse,
     AuthResult,
     Chunk,

@@ -30,8 +30,8 @@ from g4ftrio import (
     race,
     staggered,
 )
-from g4ftrio._gate import ChunkGate, WholeGate, gate_for
-from g4ftrio._report import EntrantReport
+from g4ftrio._streams.gate import ChunkGate, WholeGate, gate_for
+from g4ftrio._words.report import EntrantReport
 from g4ftrio.testing import Scripted
 from tests import clocks
 from tests.entrants import outcomes

@@ -8,7 +8,8 @@ from typing import Literal
 import pytest
 from hypothesis import example, given, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._cleaning import ChunkFilter, Marker, TextFilter, is_content, is_output, page_title
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     Conversation,
@@ -23,8 +24,7 @@ from g4ftrio._chunks import (
     ToolCalls,
     Usage,
 )
-from g4ftrio._cleaning import ChunkFilter, Marker, TextFilter, is_content, is_output, page_title
-from g4ftrio._errors import RejectedError
+from g4ftrio._words.errors import RejectedError
 
 ADVERTS = (
     Marker("Join for free", "\n", "lead"),

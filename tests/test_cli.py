@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 import pytest
 
-from g4ftrio import _errors as errors
-from g4ftrio._chunks import Usage
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._words import errors
+from g4ftrio._words.chunks import Usage
+from g4ftrio._words.report import EntrantReport, RaceReport
 from g4ftrio.cli import _entrants, _found, _run, main
 from g4ftrio.cli._demo import fleet_of
 from g4ftrio.cli._drawing import coloured, plain

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from g4ftrio import _errors
-from g4ftrio._errors import (
+from g4ftrio._words import errors as _errors
+from g4ftrio._words.errors import (
     AllFailed,
     APIConnectionError,
     APIResponseValidationError,

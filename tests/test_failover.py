@@ -40,7 +40,7 @@ from g4ftrio import (
     race,
     staggered,
 )
-from g4ftrio._failover import Midstream
+from g4ftrio._compositions.failover import Midstream
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.providers import Anthropic, Ollama, OpenAICompatible
 from g4ftrio.testing import Scripted

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from g4ftrio._errors import APIResponseValidationError
 from g4ftrio._framing import NDJSON, SSE, Framer, NamedFrame, Text, Whole, framer_for
+from g4ftrio._words.errors import APIResponseValidationError
 
 BOM = b"\xef\xbb\xbf"
 OPEN_AI = b'data: {"a":1}\n\ndata: {"b":2}\n\ndata: [DONE]\n\n'

@@ -15,7 +15,7 @@ from g4ftrio import (
     Usage,
     is_output,
 )
-from g4ftrio._gate import KEPT, ChunkGate
+from g4ftrio._streams.gate import KEPT, ChunkGate
 
 KIB = 1024
 

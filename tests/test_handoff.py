@@ -9,11 +9,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from g4ftrio import _handoff
-from g4ftrio._errors import AllFailed
-from g4ftrio._handoff import Pump, affinity
-from g4ftrio._iterators import Opener
 from g4ftrio._loops import open_scopes
+from g4ftrio._race import handoff as _handoff
+from g4ftrio._race.handoff import Pump, affinity
+from g4ftrio._race.iterators import Opener
+from g4ftrio._words.errors import AllFailed
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, outcomes, race
 

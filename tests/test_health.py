@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from g4ftrio import Breaker
-from g4ftrio._errors import APIConnectionError, InternalServerError, LimitError, RateLimitError, status_error
-from g4ftrio._health import Health
+from g4ftrio._resilience.health import Health
+from g4ftrio._words.errors import APIConnectionError, InternalServerError, LimitError, RateLimitError, status_error
 
 DOWN = APIConnectionError()
 QUICK = Breaker(failures=2, rate=1.0, window=50, pause=10.0)

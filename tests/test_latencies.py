@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from g4ftrio._latencies import Latencies, quantile
+from g4ftrio._race.latencies import Latencies, quantile
 
 TIMES = st.lists(st.integers(0, 20).map(float), max_size=30).map(sorted)
 JSON = st.recursive(

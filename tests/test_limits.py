@@ -25,8 +25,8 @@ from g4ftrio import (
     race,
 )
 from g4ftrio._cleaning import ChunkFilter
-from g4ftrio._limits import Limiter, estimated_tokens
-from g4ftrio._sync import Backend
+from g4ftrio._resilience.limits import Limiter, estimated_tokens
+from g4ftrio._streams.sync import Backend
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.testing import Scripted
 from tests import clocks

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from g4ftrio._errors import MessagesError
-from g4ftrio._messages import attach, audio, file, fold_system, image, image_type, normalize, plain_text
+from g4ftrio._words.errors import MessagesError
+from g4ftrio._words.messages import attach, audio, file, fold_system, image, image_type, normalize, plain_text
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from g4ftrio import Race, adaptive, fallback, parallel, race
-from g4ftrio._errors import AllFailed
-from g4ftrio._latencies import Latencies
-from g4ftrio._ordering import Ordering
+from g4ftrio._race.latencies import Latencies
+from g4ftrio._race.ordering import Ordering
+from g4ftrio._words.errors import AllFailed
 from g4ftrio.testing import Scripted
 from tests import clocks
 

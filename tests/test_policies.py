@@ -10,11 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
-from g4ftrio._budget import budget
-from g4ftrio._errors import AllFailed
-from g4ftrio._keeper import NoKeeper
-from g4ftrio._policies import Policy, Schedule, adaptive, fallback, parallel, staggered
-from g4ftrio._report import EntrantReport
+from g4ftrio._race.budget import budget
+from g4ftrio._race.keeper import NoKeeper
+from g4ftrio._race.policies import Policy, Schedule, adaptive, fallback, parallel, staggered
+from g4ftrio._words.errors import AllFailed
+from g4ftrio._words.report import EntrantReport
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, outcomes, race, race_of
 

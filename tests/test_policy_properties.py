@@ -18,11 +18,11 @@ import trio
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 from trio.testing import MockClock
 
-from g4ftrio._budget import budget
-from g4ftrio._errors import AllFailed
-from g4ftrio._keeper import NoKeeper
-from g4ftrio._policies import Policy, adaptive, fallback, parallel, staggered
-from g4ftrio._report import EntrantReport
+from g4ftrio._race.budget import budget
+from g4ftrio._race.keeper import NoKeeper
+from g4ftrio._race.policies import Policy, adaptive, fallback, parallel, staggered
+from g4ftrio._words.errors import AllFailed
+from g4ftrio._words.report import EntrantReport
 from tests.clocks import VirtualLoop
 from tests.entrants import FOREVER, Line, race_of
 

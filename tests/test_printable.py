@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from g4ftrio._printable import cells, on_one_line, printable, shortened
+from g4ftrio._words.printable import cells, on_one_line, printable, shortened
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from g4ftrio._errors import AllFailed, RejectedError
-from g4ftrio._iterators import Opener, race_iterators
-from g4ftrio._policies import fallback, parallel
-from g4ftrio._race import Race
+from g4ftrio._race.iterators import Opener, race_iterators
+from g4ftrio._race.policies import fallback, parallel
+from g4ftrio._race.race import Race
+from g4ftrio._words.errors import AllFailed, RejectedError
 from tests import clocks
 from tests.entrants import FOREVER, Line, Scripted, entrant, outcomes, race, race_of
 

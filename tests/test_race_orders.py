@@ -20,12 +20,12 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from g4ftrio._entrant import Entrant
-from g4ftrio._errors import AllFailed, RejectedError
-from g4ftrio._policies import parallel
-from g4ftrio._race import Race, Won
-from g4ftrio._report import EntrantReport
-from g4ftrio._source import ItemStream
+from g4ftrio._race.entrant import Entrant
+from g4ftrio._race.policies import parallel
+from g4ftrio._race.race import Race, Won
+from g4ftrio._race.source import ItemStream
+from g4ftrio._words.errors import AllFailed, RejectedError
+from g4ftrio._words.report import EntrantReport
 from tests import clocks
 from tests.entrants import CleanGate
 

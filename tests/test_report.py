@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from g4ftrio._chunks import FinishReason, Usage
-from g4ftrio._errors import RateLimitError
-from g4ftrio._report import EntrantReport, Outcome, RaceReport, ReportedError
+from g4ftrio._words.chunks import FinishReason, Usage
+from g4ftrio._words.errors import RateLimitError
+from g4ftrio._words.report import EntrantReport, Outcome, RaceReport, ReportedError
 
 
 def full_report() -> RaceReport:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from g4ftrio._request import Call, ChatParams, ChatRequest, check_params
+from g4ftrio._words.request import Call, ChatParams, ChatRequest, check_params
 
 
 def test_known_parameters_pass() -> None:

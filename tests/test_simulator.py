@@ -30,8 +30,8 @@ from g4ftrio import (
     Usage,
     open_http_client,
 )
-from g4ftrio._answer import HttpAnswer
-from g4ftrio._request import Call, ChatRequest
+from g4ftrio._streams.answer import HttpAnswer
+from g4ftrio._words.request import Call, ChatRequest
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_images import OpenAIImages
 from g4ftrio.dialects.openchat import OpenChat

@@ -24,9 +24,9 @@ from g4ftrio import (
     Timeout,
     TruncatedError,
 )
-from g4ftrio._answer import Lazy, Patient
-from g4ftrio._request import Call, ChatRequest
-from g4ftrio._socket_answer import Question, SocketAnswer
+from g4ftrio._streams.answer import Lazy, Patient
+from g4ftrio._streams.socket_answer import Question, SocketAnswer
+from g4ftrio._words.request import Call, ChatRequest
 from g4ftrio.transports._frames import Frames, Side
 from tests import clocks
 from tests.dialogues import SaysDialect, SaysDialogue, encoded

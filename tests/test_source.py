@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from g4ftrio._source import ItemStream, IteratorResource, IteratorSource
+from g4ftrio._race.source import ItemStream, IteratorResource, IteratorSource
 from tests import clocks
 from tests.entrants import FOREVER, Scripted
 

@@ -20,7 +20,7 @@ from g4ftrio import (
     race,
     staggered,
 )
-from g4ftrio._source import Source
+from g4ftrio._race.source import Source
 from g4ftrio.base_provider import Ask
 from g4ftrio.testing import Scripted
 from tests import clocks

@@ -9,7 +9,14 @@ from typing import Any, TypedDict
 import msgspec
 import pytest
 
-from g4ftrio._structured import JSONSchema, ParseError, json_schema, parse_response, response_format, tool_definition
+from g4ftrio._words.structured import (
+    JSONSchema,
+    ParseError,
+    json_schema,
+    parse_response,
+    response_format,
+    tool_definition,
+)
 
 
 class City(msgspec.Struct):

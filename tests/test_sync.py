@@ -37,10 +37,10 @@ from g4ftrio import (
     ToolCall,
     ToolCalls,
     Usage,
-    _driven,
     race,
 )
-from g4ftrio._sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
+from g4ftrio._streams import driven as _driven
+from g4ftrio._streams.sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.providers import OpenAICompatible
 from g4ftrio.testing import Scripted
@@ -837,7 +837,7 @@ def test_what_is_no_race_has_no_winner() -> None:
 
 PROGRAM = """if True:
     import sys, warnings
-    from g4ftrio._sync import SyncStream, iterate_sync, run_sync
+    from g4ftrio._streams.sync import SyncStream, iterate_sync, run_sync
     from g4ftrio.providers import OpenAICompatible
 
     warnings.simplefilter("error")
@@ -918,7 +918,7 @@ def test_a_program_that_ends_in_mid_stream_ends_at_once_and_in_silence(service: 
 FRESH = """if True:
     import sys
     from concurrent.futures import ThreadPoolExecutor
-    from g4ftrio._sync import iterate_sync
+    from g4ftrio._streams.sync import iterate_sync
     from g4ftrio.testing import Scripted
 
     assert not sys.modules.keys() & {"asyncio", "trio"}

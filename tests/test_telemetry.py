@@ -31,8 +31,8 @@ from g4ftrio import (
     race,
     race_sync,
 )
-from g4ftrio._chunks import FinishReason
-from g4ftrio._events import Asked
+from g4ftrio._words.chunks import FinishReason
+from g4ftrio._words.events import Asked
 from g4ftrio.providers import OpenAICompatible, known
 from g4ftrio.simulator import Running, Service, run_in_thread
 from g4ftrio.telemetry import OpenTelemetry, _whom

@@ -18,9 +18,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from g4ftrio import APITimeoutError, Chunk, FinishReason, Reasoning, SetupError, Timeout, _threads, open_http_client
-from g4ftrio._answer import Lazy, Patient
-from g4ftrio._threads import ThreadAnswer
+from g4ftrio import APITimeoutError, Chunk, FinishReason, Reasoning, SetupError, Timeout, open_http_client
+from g4ftrio._streams import threads as _threads
+from g4ftrio._streams.answer import Lazy, Patient
+from g4ftrio._streams.threads import ThreadAnswer
 from tests import clocks
 
 pytestmark = pytest.mark.anyio

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from g4ftrio._timeouts import Timeout, TimeoutTypes, Waits
+from g4ftrio._words.timeouts import Timeout, TimeoutTypes, Waits
 
 NAMES = ("connect", "first_chunk", "stall", "idle", "total")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     AllFailed,
     APIConnectionError,
     APIResponseValidationError,
@@ -16,7 +16,7 @@ from g4ftrio._errors import (
     TruncatedError,
     status_error,
 )
-from g4ftrio._verdict import Verdict, verdict, worth_retrying
+from g4ftrio._words.verdict import Verdict, verdict, worth_retrying
 
 FAILURE = APIConnectionError()
 PAUSE = status_error(429, "")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from g4ftrio import EntrantReport, RaceReport
-from g4ftrio._printable import cells
+from g4ftrio._words.printable import cells
 from tests.reports import any_report, demo, everything, one
 
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from anyio import move_on_after
 
-from g4ftrio._answer import GeneratorAnswer, Patient
-from g4ftrio._chunks import Chunk
-from g4ftrio._completion import Completion
-from g4ftrio._errors import APITimeoutError
-from g4ftrio._events import Asked, with_log
-from g4ftrio._limited import LimitedAnswer
-from g4ftrio._messages import Messages, normalize
-from g4ftrio._report import EntrantReport
-from g4ftrio._request import ChatParams, check_params
-from g4ftrio._source import Source
-from g4ftrio._sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
-from g4ftrio._threads import ThreadAnswer
-from g4ftrio._timeouts import Timeout, TimeoutTypes
+from g4ftrio._race.source import Source
+from g4ftrio._resilience.limited import LimitedAnswer
+from g4ftrio._streams.answer import GeneratorAnswer, Patient
+from g4ftrio._streams.sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
+from g4ftrio._streams.threads import ThreadAnswer
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.completion import Completion
+from g4ftrio._words.errors import APITimeoutError
+from g4ftrio._words.events import Asked, with_log
+from g4ftrio._words.messages import Messages, normalize
+from g4ftrio._words.report import EntrantReport
+from g4ftrio._words.request import ChatParams, check_params
+from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import _parameters
 from g4ftrio.base_provider._ask import Ask, StreamContext
 from g4ftrio.base_provider._binding import ClassProperty, creating, on_class_too

@@ -9,15 +9,15 @@ from typing import Any, ClassVar, Protocol
 
 from msgspec import Struct, field
 
-from g4ftrio._answer import Lazy
-from g4ftrio._chunks import Chunk
-from g4ftrio._events import Asked, Broadcast, Hook
 from g4ftrio._loops import clock
-from g4ftrio._report import EntrantReport
-from g4ftrio._source import Source, use_async_with
-from g4ftrio._stream import Stream
-from g4ftrio._structured import json_schema, parse_response
-from g4ftrio._timeouts import Timeout
+from g4ftrio._race.source import Source, use_async_with
+from g4ftrio._streams.answer import Lazy
+from g4ftrio._streams.stream import Stream
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.events import Asked, Broadcast, Hook
+from g4ftrio._words.report import EntrantReport
+from g4ftrio._words.structured import json_schema, parse_response
+from g4ftrio._words.timeouts import Timeout
 
 __all__ = ("Ask", "StreamContext", "parser")
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from g4ftrio._answer import Patient
-from g4ftrio._chunks import Chunk
-from g4ftrio._messages import Messages
-from g4ftrio._request import ModelParams
-from g4ftrio._source import Source
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._race.source import Source
+from g4ftrio._streams.answer import Patient
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.messages import Messages
+from g4ftrio._words.request import ModelParams
+from g4ftrio._words.timeouts import TimeoutTypes
 from g4ftrio.base_provider._abstract import AbstractProvider, joined
 from g4ftrio.base_provider._ask import Ask
 from g4ftrio.base_provider._binding import creating, on_class_too

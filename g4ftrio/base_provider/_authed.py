@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 from anyio import to_thread
 
 from g4ftrio._auth_file import AuthFile, cache_folder
-from g4ftrio._chunks import AuthResult, Chunk, Notice
-from g4ftrio._errors import AuthenticationError, MissingKeyError
-from g4ftrio._messages import Messages
-from g4ftrio._source import IteratorSource, Source
-from g4ftrio._sync import Backend, iterate_sync
+from g4ftrio._race.source import IteratorSource, Source
+from g4ftrio._streams.sync import Backend, iterate_sync
+from g4ftrio._words.chunks import AuthResult, Chunk, Notice
+from g4ftrio._words.errors import AuthenticationError, MissingKeyError
+from g4ftrio._words.messages import Messages
 from g4ftrio.base_provider._abstract import AbstractProvider
 from g4ftrio.base_provider._asynchronous import AsyncGeneratorProvider
 from g4ftrio.base_provider._binding import creating, on_class_too

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._source import Source
+from g4ftrio._race.source import Source
+from g4ftrio._words.chunks import Chunk
 
 __all__ = ("CoroutineAnswer",)
 

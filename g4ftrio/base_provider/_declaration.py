@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from g4ftrio._errors import SetupError
-from g4ftrio._events import Hook
-from g4ftrio._generated import Generated
-from g4ftrio._limits import Rate, make_limiter
-from g4ftrio._request import check_params
-from g4ftrio._timeouts import Timeout, TimeoutTypes
+from g4ftrio._resilience.limits import Rate, make_limiter
+from g4ftrio._streams.generated import Generated
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.events import Hook
+from g4ftrio._words.request import check_params
+from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider._binding import Bound, as_written, on_class_too, room_for_default
 from g4ftrio.base_provider._parameters import SAFE_PARAMETERS
 

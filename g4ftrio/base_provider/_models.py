@@ -7,7 +7,7 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import Any
 
-from g4ftrio._errors import UnknownModelError
+from g4ftrio._words.errors import UnknownModelError
 from g4ftrio.base_provider._abstract import AbstractProvider
 from g4ftrio.base_provider._binding import creating, on_class_too
 

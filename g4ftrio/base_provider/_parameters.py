@@ -9,7 +9,7 @@ from math import isfinite
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 
 if TYPE_CHECKING:
     from inspect import Parameter

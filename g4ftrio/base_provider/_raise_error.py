@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from g4ftrio._errors import APIResponseValidationError, ProviderError, excerpt, status_error
+from g4ftrio._words.errors import APIResponseValidationError, ProviderError, excerpt, status_error
 from g4ftrio.base_provider._binding import on_class_too
 from g4ftrio.dialects._error_body import error_in
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._words.report import EntrantReport, RaceReport
 from g4ftrio.bench._records import EntrantRecord
 
 __all__ = ("answering", "entrants", "moment")

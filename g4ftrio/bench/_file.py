@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._records import Ending, RequestRecord, Run, Setup
 
 __all__ = ("Writer", "read")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._knees import Knee, knees
 from g4ftrio.bench._measures import Goals
 from g4ftrio.bench._policies import PolicyEstimate, Verified, policies

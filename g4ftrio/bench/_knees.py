@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct, ValidationError, convert
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._load import Sweep
 from g4ftrio.bench._measures import Goals, is_answered, values
 from g4ftrio.bench._records import RequestRecord, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from g4ftrio._printable import printable
+from g4ftrio._words.printable import printable
 
 __all__ = ("Markup", "join", "tag")
 

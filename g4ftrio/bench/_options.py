@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 from msgspec import Struct
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._load import Load
 
 __all__ = ("Options", "Phase", "RunOptions")

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 
 __all__ = ("browser", "write_png")
 

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from g4ftrio import _policies
-from g4ftrio._compose import Race
-from g4ftrio._errors import SetupError
-from g4ftrio._policies import Policy, Schedule, fallback, parallel, staggered
+from g4ftrio._compositions.race import Race
+from g4ftrio._race import policies as _policies
+from g4ftrio._race.policies import Policy, Schedule, fallback, parallel, staggered
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._chance import chance
 from g4ftrio.bench._load import Load, Users
 from g4ftrio.bench._measures import is_answered

@@ -10,9 +10,9 @@ from typing import Any, TextIO, TypeAlias
 import msgspec
 from msgspec import Struct, structs
 
-from g4ftrio._errors import MessagesError, SetupError, excerpt
-from g4ftrio._messages import normalize
-from g4ftrio._request import check_params
+from g4ftrio._words.errors import MessagesError, SetupError, excerpt
+from g4ftrio._words.messages import normalize
+from g4ftrio._words.request import check_params
 from g4ftrio.bench._chance import chance
 from g4ftrio.simulator._latency import Latency, as_latency
 

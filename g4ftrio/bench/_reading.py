@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from g4ftrio._chunks import OUTPUT, Chunk, Reasoning, Refusal, Usage
 from g4ftrio._cleaning import is_content
-from g4ftrio._errors import describe, excerpt
-from g4ftrio._report import EntrantReport, RaceReport
-from g4ftrio._stream import Stream
+from g4ftrio._streams.stream import Stream
+from g4ftrio._words.chunks import OUTPUT, Chunk, Reasoning, Refusal, Usage
+from g4ftrio._words.errors import describe, excerpt
+from g4ftrio._words.report import EntrantReport, RaceReport
 from g4ftrio.bench._entrants import answering, entrants, moment
 from g4ftrio.bench._records import RequestRecord
 

@@ -18,13 +18,13 @@ from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 from msgspec import to_builtins
 
-from g4ftrio._course import RaceContext
-from g4ftrio._errors import SetupError
+from g4ftrio._compositions.course import RaceContext
 from g4ftrio._loops import clock, in_trio
-from g4ftrio._report import EntrantReport, RaceReport
-from g4ftrio._request import ChatParams
-from g4ftrio._tasks import Tasks
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._race.tasks import Tasks
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.report import EntrantReport, RaceReport
+from g4ftrio._words.request import ChatParams
+from g4ftrio._words.timeouts import TimeoutTypes
 from g4ftrio.bench._chance import chance
 from g4ftrio.bench._file import Writer
 from g4ftrio.bench._load import Load, OpenLoad, Users, arrivals, plain_load

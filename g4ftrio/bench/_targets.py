@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import anyio
 from msgspec import Struct
 
-from g4ftrio._compose import Race
-from g4ftrio._errors import SetupError
-from g4ftrio._origin import PORTS
+from g4ftrio._compositions.race import Race
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.origin import PORTS
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import ProviderTypes, resolve
 from g4ftrio.transports.http import open_http_client

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._errors import SetupError, excerpt
+from g4ftrio._words.errors import SetupError, excerpt
 from g4ftrio.bench._load import Trace
 
 __all__ = ("read_trace",)

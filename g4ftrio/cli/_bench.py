@@ -12,10 +12,10 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from g4ftrio._compose import Race
-from g4ftrio._errors import SetupError
-from g4ftrio._policies import Policy, fallback, parallel, staggered
-from g4ftrio._timeouts import Timeout
+from g4ftrio._compositions.race import Race
+from g4ftrio._race.policies import Policy, fallback, parallel, staggered
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.bench import (
     Goals,

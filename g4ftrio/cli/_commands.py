@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import click
 
-from g4ftrio._errors import Error, SetupError
+from g4ftrio._words.errors import Error, SetupError
 from g4ftrio.cli._bench import bench as measure, report as tell_again
 from g4ftrio.cli._demo import fleet_of
 from g4ftrio.cli._drawing import coloured, plain, plot as write_plot, saved

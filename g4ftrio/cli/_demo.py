@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from g4ftrio import providers
-from g4ftrio._cleaned import Cleaned
 from g4ftrio._cleaning import ChunkFilter, Marker
-from g4ftrio._errors import SetupError
+from g4ftrio._compositions.cleaned import Cleaned
+from g4ftrio._words.errors import SetupError
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.simulator import DEMO, Fault, Running, Service
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TextIO
 
-from g4ftrio._errors import SetupError
-from g4ftrio._printable import printable
-from g4ftrio._report import RaceReport
-from g4ftrio._waterfall import lines
+from g4ftrio._drawing.waterfall import lines
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.printable import printable
+from g4ftrio._words.report import RaceReport
 
 if TYPE_CHECKING:
     from rich.text import Text

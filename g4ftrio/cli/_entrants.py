@@ -9,7 +9,7 @@ from os import environ
 import anyio
 
 from g4ftrio import providers
-from g4ftrio._errors import Error, SetupError
+from g4ftrio._words.errors import Error, SetupError
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._failure import in_words
 from g4ftrio.cli._found import look, origin

@@ -6,8 +6,8 @@ import errno
 import sys
 from typing import Any
 
-from g4ftrio._errors import AllFailed, MissingKeyError, ProviderError, SetupError, describe
-from g4ftrio._printable import printable
+from g4ftrio._words.errors import AllFailed, MissingKeyError, ProviderError, SetupError, describe
+from g4ftrio._words.printable import printable
 
 __all__ = ("FAILED", "USAGE", "as_dict", "exit_status", "in_words", "output_status")
 

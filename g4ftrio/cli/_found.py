@@ -10,7 +10,7 @@ import anyio
 from msgspec import Struct
 
 from g4ftrio import providers
-from g4ftrio._origin import is_loopback
+from g4ftrio._words.origin import is_loopback
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import HttpProvider
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec import Struct, field
 
-from g4ftrio._printable import printable
+from g4ftrio._words.printable import printable
 from g4ftrio.bench import RequestRecord
 from g4ftrio.bench._measures import values
 from g4ftrio.bench._statistics import percentile

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from g4ftrio._policies import Policy, adaptive, fallback, parallel, staggered
-from g4ftrio._request import check_params
-from g4ftrio._timeouts import Timeout
+from g4ftrio._race.policies import Policy, adaptive, fallback, parallel, staggered
+from g4ftrio._words.request import check_params
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.cli._drawing import check_plot
 
 __all__ = ("asks", "asks_often", "loop", "plot")

@@ -9,7 +9,7 @@ from typing import TextIO
 from anyio import wait_writable
 from anyio.lowlevel import checkpoint
 
-from g4ftrio._printable import printable
+from g4ftrio._words.printable import printable
 
 __all__ = ("Output",)
 

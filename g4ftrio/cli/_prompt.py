@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from g4ftrio._errors import MessagesError
+from g4ftrio._words.errors import MessagesError
 
 __all__ = ("read_prompt",)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 from g4ftrio.bench import Run, Summary, page, picture, request_rows
 from g4ftrio.bench._png import browser, write_png
 from g4ftrio.bench._table import Grid, as_rich, as_text, tables, warnings

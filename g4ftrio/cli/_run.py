@@ -11,12 +11,13 @@ import anyio
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, Reasoning, ToolCalls
-from g4ftrio._compose import Race, RaceContext
-from g4ftrio._policies import Policy
-from g4ftrio._report import RaceReport
-from g4ftrio._stream import RaceStream
-from g4ftrio._timeouts import Timeout
+from g4ftrio._compositions.course import RaceContext
+from g4ftrio._compositions.race import Race
+from g4ftrio._race.policies import Policy
+from g4ftrio._streams.stream import RaceStream
+from g4ftrio._words.chunks import Chunk, Reasoning, ToolCalls
+from g4ftrio._words.report import RaceReport
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._demo import as_providers
 from g4ftrio.cli._drawing import plot

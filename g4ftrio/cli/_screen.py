@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TextIO
 
 from anyio import sleep
 
-from g4ftrio._printable import printable
-from g4ftrio._report import RaceReport
+from g4ftrio._words.printable import printable
+from g4ftrio._words.report import RaceReport
 from g4ftrio.cli._drawing import coloured, plain
 from g4ftrio.cli._view import events, summary, table
 

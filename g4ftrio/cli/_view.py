@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from g4ftrio._chunks import Usage
-from g4ftrio._errors import describe
-from g4ftrio._printable import printable
-from g4ftrio._report import EntrantReport, RaceReport
+from g4ftrio._words.chunks import Usage
+from g4ftrio._words.errors import describe
+from g4ftrio._words.printable import printable
+from g4ftrio._words.report import EntrantReport, RaceReport
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ These names are what it is written with; ``g4ftrio.testing.check_decoder`` holds
 """
 
 from g4ftrio._framing import NDJSON, SSE, Framer, Text, Whole, framer_for
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Decoder, Dialect, Dialogue, SocketDialect, expressed
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Refusal, Usage
-from g4ftrio._errors import ProviderError, TruncatedError, status_error
+from g4ftrio._words.chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Refusal, Usage
+from g4ftrio._words.errors import ProviderError, TruncatedError, status_error
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error

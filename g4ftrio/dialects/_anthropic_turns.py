@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, TypeAlias
 
-from g4ftrio._errors import MessagesError
+from g4ftrio._words.errors import MessagesError
 from g4ftrio.dialects._anthropic_events import NAME
 from g4ftrio.dialects._parts import Inline, media_of, metadata_of, refuse, system_text
 from g4ftrio.dialects._tools import arguments_of, calls_of

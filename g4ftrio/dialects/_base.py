@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.request import ChatRequest
 
 __all__ = ("Decoder", "Dialect", "Dialogue", "SocketDialect", "expressed", "stops")
 

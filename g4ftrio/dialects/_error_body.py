@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from g4ftrio._cleaning import page_title
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIStatusError,
     excerpt,
     status_error,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from g4ftrio._errors import MessagesError
+from g4ftrio._words.errors import MessagesError
 from g4ftrio.dialects._gemini_turn import NAME
 from g4ftrio.dialects._parts import Inline, Linked, media_of, metadata_of, refuse, text_of
 from g4ftrio.dialects._tools import arguments_of, calls_of, names_of

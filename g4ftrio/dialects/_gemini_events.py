@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from g4ftrio._chunks import Chunk, Reasoning, Usage
-from g4ftrio._errors import BadRequestError, TruncatedError, excerpt
+from g4ftrio._words.chunks import Chunk, Reasoning, Usage
+from g4ftrio._words.errors import BadRequestError, TruncatedError, excerpt
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._error_body import error_in
 from g4ftrio.dialects._gemini_turn import Turn, usage_of

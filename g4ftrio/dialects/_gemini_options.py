@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from g4ftrio._errors import SetupError
-from g4ftrio._structured import json_schema
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.structured import json_schema
 from g4ftrio.dialects._base import stops
 from g4ftrio.dialects._parts import system_text
 from g4ftrio.dialects._tools import choice_of, functions_of

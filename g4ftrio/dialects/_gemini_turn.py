@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, ProviderMetadata, Reasoning, Usage
+from g4ftrio._words.chunks import AudioResponse, Chunk, FinishReason, ImageResponse, ProviderMetadata, Reasoning, Usage
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
 from g4ftrio.dialects._unreadable import note_unknown

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._errors import APIResponseValidationError, excerpt
+from g4ftrio._words.errors import APIResponseValidationError, excerpt
 
 __all__ = ("read_models",)
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Usage
-from g4ftrio._errors import TruncatedError
+from g4ftrio._words.chunks import Chunk, FinishReason, ProviderMetadata, Reasoning, Usage
+from g4ftrio._words.errors import TruncatedError
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count, seconds
 from g4ftrio.dialects._error_body import error_in

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, Refusal, Usage
-from g4ftrio._errors import APIResponseValidationError, APIStatusError, TruncatedError, status_error
+from g4ftrio._words.chunks import AudioResponse, Chunk, FinishReason, ImageResponse, Reasoning, Refusal, Usage
+from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, TruncatedError, status_error
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error

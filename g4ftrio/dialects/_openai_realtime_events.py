@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk, FinishReason, Usage
-from g4ftrio._errors import APIStatusError, TruncatedError, status_error
+from g4ftrio._words.chunks import AudioResponse, Chunk, FinishReason, Usage
+from g4ftrio._words.errors import APIStatusError, TruncatedError, status_error
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in

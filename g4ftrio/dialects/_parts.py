@@ -6,7 +6,7 @@ from binascii import a2b_base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from g4ftrio._errors import MessagesError
+from g4ftrio._words.errors import MessagesError
 
 __all__ = ("Inline", "Linked", "media_of", "metadata_of", "refuse", "system_text", "text_of")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from g4ftrio._chunks import ToolCallDelta, ToolCalls
+from g4ftrio._words.chunks import ToolCallDelta, ToolCalls
 from g4ftrio.dialects._responses_items import FunctionCall
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from g4ftrio._errors import MessagesError
+from g4ftrio._words.errors import MessagesError
 from g4ftrio.dialects._parts import Linked, media_of, metadata_of, refuse, text_of
 from g4ftrio.dialects._responses_events import NAME
 from g4ftrio.dialects._tools import calls_of

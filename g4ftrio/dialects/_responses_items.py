@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, Refusal
+from g4ftrio._words.chunks import Chunk, ImageResponse, Reasoning, Refusal
 
 __all__ = ("FunctionCall", "Item", "chunks_of", "item_of", "to_send_back")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._chunks import ToolCall, ToolCallDelta, ToolCalls
+from g4ftrio._words.chunks import ToolCall, ToolCallDelta, ToolCalls
 
 __all__ = ("ToolCallAssembler",)
 

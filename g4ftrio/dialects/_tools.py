@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from g4ftrio._chunks import ToolCall
-from g4ftrio._errors import MessagesError, SetupError
-from g4ftrio._structured import tool_definition
+from g4ftrio._words.chunks import ToolCall
+from g4ftrio._words.errors import MessagesError, SetupError
+from g4ftrio._words.structured import tool_definition
 
 __all__ = ("Choice", "Function", "arguments_of", "calls_of", "choice_of", "functions_of", "names_of")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._errors import APIResponseValidationError, ProviderError, TruncatedError, excerpt
+from g4ftrio._words.errors import APIResponseValidationError, ProviderError, TruncatedError, excerpt
 from g4ftrio.dialects._error_body import error_in
 
 __all__ = ("UNREADABLE", "is_cut", "note_unknown", "payload", "unreadable")

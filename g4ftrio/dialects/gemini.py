@@ -11,7 +11,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from g4ftrio._framing import Framer, framer_for
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._gemini_contents import contents_of

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from g4ftrio._chunks import AudioResponse, Chunk
-from g4ftrio._errors import SetupError, TruncatedError
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import AudioResponse, Chunk
+from g4ftrio._words.errors import SetupError, TruncatedError
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._gemini_contents import contents_of

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from g4ftrio._framing import Framer, framer_for
-from g4ftrio._request import ChatRequest
-from g4ftrio._structured import response_format, tool_definition
+from g4ftrio._words.request import ChatRequest
+from g4ftrio._words.structured import response_format, tool_definition
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models
 from g4ftrio.dialects._openai_chunks import OpenAIChatDecoder

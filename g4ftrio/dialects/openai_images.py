@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, ImageResponse, Usage
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError, TruncatedError, excerpt
 from g4ftrio._framing import Framer, framer_for
-from g4ftrio._messages import image_type, plain_text
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk, ImageResponse, Usage
+from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError, TruncatedError, excerpt
+from g4ftrio._words.messages import image_type, plain_text
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._model_list import read_models

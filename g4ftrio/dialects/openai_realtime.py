@@ -12,7 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from g4ftrio._errors import SetupError
 from g4ftrio._framing import Framer, framer_for
-from g4ftrio._request import ChatRequest
-from g4ftrio._structured import response_format
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.request import ChatRequest
+from g4ftrio._words.structured import response_format
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.dialects._model_list import read_models

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._responses_events import OpenAIResponsesDecoder
 from g4ftrio.dialects.openai_responses import OpenAIResponses
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError
 from g4ftrio._framing import Framer, Text, framer_for
-from g4ftrio._messages import plain_text
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError
+from g4ftrio._words.messages import plain_text
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
 from g4ftrio.dialects._error_body import read_error
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from g4ftrio._errors import SetupError, SpecError, UnknownProviderError
+from g4ftrio._words.errors import SetupError, SpecError, UnknownProviderError
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import _catalog, _community
 from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this package's face

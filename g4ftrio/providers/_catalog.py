@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from g4ftrio._origin import PORTS
+from g4ftrio._words.origin import PORTS
 from g4ftrio.dialects.anthropic import Anthropic as AnthropicWire
 from g4ftrio.dialects.gemini import Gemini as GeminiWire
 from g4ftrio.dialects.gemini_live import GeminiLive as GeminiLiveWire

@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 
 from g4ftrio._browser import BrowserSession, WebDriver, read_session
 from g4ftrio._cleaning import Marker
-from g4ftrio._messages import Messages
-from g4ftrio._request import Call, ChatRequest
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._words.messages import Messages
+from g4ftrio._words.request import Call, ChatRequest
+from g4ftrio._words.timeouts import TimeoutTypes
 from g4ftrio.base_provider import Ask, ProviderModelMixin, StreamContext
 from g4ftrio.base_provider._binding import creating
 from g4ftrio.dialects._base import Dialect

@@ -14,17 +14,17 @@ from urllib.parse import urlsplit
 import anyio
 import msgspec
 
-from g4ftrio._answer import HttpAnswer, Patient
-from g4ftrio._chunks import Chunk
 from g4ftrio._cleaning import ChunkFilter, Marker
-from g4ftrio._errors import APITimeoutError, MissingKeyError, ProviderError, SetupError
-from g4ftrio._filtered import FilteredAnswer
-from g4ftrio._messages import Messages, fold_system
-from g4ftrio._origin import is_loopback, origin
-from g4ftrio._report import EntrantReport
-from g4ftrio._request import Call, ChatRequest, ModelParams
-from g4ftrio._source import Source
-from g4ftrio._timeouts import Timeout, TimeoutTypes
+from g4ftrio._race.source import Source
+from g4ftrio._streams.answer import HttpAnswer, Patient
+from g4ftrio._streams.filtered import FilteredAnswer
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.errors import APITimeoutError, MissingKeyError, ProviderError, SetupError
+from g4ftrio._words.messages import Messages, fold_system
+from g4ftrio._words.origin import is_loopback, origin
+from g4ftrio._words.report import EntrantReport
+from g4ftrio._words.request import Call, ChatRequest, ModelParams
+from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
 from g4ftrio.dialects._base import Dialect, SocketDialect

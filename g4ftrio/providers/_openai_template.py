@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Self
 
-from g4ftrio._errors import AuthenticationError, ProviderError
-from g4ftrio._messages import Messages, attach, normalize
-from g4ftrio._request import KNOWN, ChatRequest
-from g4ftrio._sync import Backend, run_sync
-from g4ftrio._timeouts import TimeoutTypes
+from g4ftrio._streams.sync import Backend, run_sync
+from g4ftrio._words.errors import AuthenticationError, ProviderError
+from g4ftrio._words.messages import Messages, attach, normalize
+from g4ftrio._words.request import KNOWN, ChatRequest
+from g4ftrio._words.timeouts import TimeoutTypes
 from g4ftrio.base_provider import SAFE_PARAMETERS, ProviderModelMixin, RaiseErrorMixin, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
 from g4ftrio.dialects._base import Dialect

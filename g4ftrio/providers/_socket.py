@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import ClassVar
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._origin import as_http
-from g4ftrio._socket_answer import Question, SocketAnswer
-from g4ftrio._source import Source
+from g4ftrio._race.source import Source
+from g4ftrio._streams.socket_answer import Question, SocketAnswer
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.origin import as_http
 from g4ftrio.base_provider import Ask
 from g4ftrio.dialects._base import SocketDialect
 from g4ftrio.providers._declared import HttpProvider, naming

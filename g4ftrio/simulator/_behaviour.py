@@ -9,7 +9,7 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, ToolCallDelta
+from g4ftrio._words.chunks import Chunk, ImageResponse, Reasoning, ToolCallDelta
 from g4ftrio.simulator._faults import Fault
 from g4ftrio.simulator._latency import as_latency
 from g4ftrio.simulator._picture import draw

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from g4ftrio._chunks import Refusal
+from g4ftrio._words.chunks import Refusal
 from g4ftrio.simulator._scene import Scene, say
 from g4ftrio.simulator._text import split_tokens
 from g4ftrio.simulator._wire import Answer, Beat, Ending, Frame, Mark

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from g4ftrio._chunks import FinishReason, ImageResponse, Reasoning, Refusal, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, ImageResponse, Reasoning, Refusal, ToolCallDelta, Usage
 from g4ftrio.dialects._gemini_options import BUDGETED
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Pictures, Renderer, Tool
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from g4ftrio._chunks import FinishReason, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, ToolCallDelta, Usage
 from g4ftrio.simulator._gemini import Content, Gemini, Part, Setup, function_calls, read_ask, said_part, usage_metadata
 from g4ftrio.simulator._socket_wire import Session
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from g4ftrio._chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Renderer, Tool, bearer
 
 __all__ = ("Ollama",)

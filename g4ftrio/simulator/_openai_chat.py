@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from g4ftrio._chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
 from g4ftrio.simulator._openai_images import ImagesRenderer, read_images
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Renderer, Tool, bearer
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from g4ftrio._chunks import ImageResponse, Usage
+from g4ftrio._words.chunks import ImageResponse, Usage
 from g4ftrio.simulator._wire import Ask, Frame, Item, Pictures
 
 __all__ = ("ImagesRenderer", "read_images")

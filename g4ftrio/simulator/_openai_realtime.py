@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, UnsetType
 
-from g4ftrio._chunks import FinishReason, Refusal, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, Refusal, ToolCallDelta, Usage
 from g4ftrio.simulator._openai_chat import OpenAIChat
 from g4ftrio.simulator._socket_wire import Session
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Tool, bearer

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from g4ftrio._chunks import Refusal
+from g4ftrio._words.chunks import Refusal
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark, Renderer, bearer
 
 __all__ = ("OpenChat",)

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from g4ftrio._chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
+from g4ftrio._words.chunks import FinishReason, Reasoning, Refusal, ToolCallDelta, Usage
 from g4ftrio.simulator._wire import Ask, Item, Mark
 
 __all__ = ("ResponseEvents",)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from g4ftrio._chunks import Chunk, FinishReason, Reasoning, Usage
+from g4ftrio._words.chunks import Chunk, FinishReason, Reasoning, Usage
 from g4ftrio.simulator._latency import Latency
 from g4ftrio.simulator._wire import Ask, Beat, Item, Mark
 

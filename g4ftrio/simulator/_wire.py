@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
-from g4ftrio._chunks import Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
+from g4ftrio._words.chunks import Chunk, ImageResponse, Reasoning, Refusal, ToolCallDelta
 
 __all__ = (
     "OUTPUT",

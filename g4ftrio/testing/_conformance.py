@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from g4ftrio import _errors
-from g4ftrio._chunks import FinishReason
-from g4ftrio._request import ChatRequest
+from g4ftrio._words import errors as _errors
+from g4ftrio._words.chunks import FinishReason
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import HttpProvider, SocketProvider
 from g4ftrio.simulator._dialects import DIALECTS, SOCKETS

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from g4ftrio._chunks import Chunk, FinishReason, Reasoning, ToolCalls, Usage
-from g4ftrio._errors import APIResponseValidationError, TruncatedError
+from g4ftrio._words.chunks import Chunk, FinishReason, Reasoning, ToolCalls, Usage
+from g4ftrio._words.errors import APIResponseValidationError, TruncatedError
 from g4ftrio.dialects._base import Decoder, Dialect
 
 __all__ = ("check_decoder",)

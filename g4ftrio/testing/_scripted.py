@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 
-from g4ftrio._answer import Patient
-from g4ftrio._chunks import Chunk
-from g4ftrio._source import Source
+from g4ftrio._race.source import Source
+from g4ftrio._streams.answer import Patient
+from g4ftrio._words.chunks import Chunk
 from g4ftrio.base_provider import AnsweringProvider, Ask
 
 __all__ = ("Scripted",)

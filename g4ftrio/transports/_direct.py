@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from g4ftrio._origin import PORTS
+from g4ftrio._words.origin import PORTS
 from g4ftrio.transports._fields import check_fields, encode_fields
 
 if TYPE_CHECKING:
     import httpx
 
-    from g4ftrio._request import Call
+    from g4ftrio._words.request import Call
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
 __all__ = ("Direct", "Place", "direct", "may_go_direct", "place")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from g4ftrio._errors import SetupError
+from g4ftrio._words.errors import SetupError
 
 __all__ = ("Fields", "check_fields", "encode_fields")
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import httpx
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from g4ftrio._origin import PORTS
+from g4ftrio._words.origin import PORTS
 from g4ftrio.transports._body import Body
 from g4ftrio.transports._connect import Origin, connect
 from g4ftrio.transports._exchange import Call, Exchange, Timeouts, Upload

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIConnectionError,
     APIResponseValidationError,
     APITimeoutError,
@@ -21,14 +21,14 @@ from g4ftrio._errors import (
     TruncatedError,
     status_error,
 )
-from g4ftrio._origin import PORTS, is_loopback
+from g4ftrio._words.origin import PORTS, is_loopback
 
 if TYPE_CHECKING:
     import ssl
     from types import TracebackType
 
-    from g4ftrio._report import EntrantReport
-    from g4ftrio._timeouts import Timeout
+    from g4ftrio._words.report import EntrantReport
+    from g4ftrio._words.timeouts import Timeout
 
 __all__ = ("Watch",)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from g4ftrio._errors import SetupError, status_error
-from g4ftrio._request import Call
+from g4ftrio._words.errors import SetupError, status_error
+from g4ftrio._words.request import Call
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from g4ftrio._report import EntrantReport
-    from g4ftrio._timeouts import Timeout
+    from g4ftrio._words.report import EntrantReport
+    from g4ftrio._words.timeouts import Timeout
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
 __all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")

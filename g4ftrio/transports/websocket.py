@@ -22,7 +22,7 @@ from websockets.exceptions import InvalidHandshake, PayloadTooBig
 from websockets.http11 import Response as Handshake
 from websockets.uri import WebSocketURI
 
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIConnectionError,
     APIResponseValidationError,
     APIStatusError,
@@ -37,16 +37,16 @@ from g4ftrio._errors import (
     excerpt,
     mask,
 )
-from g4ftrio._origin import as_http
+from g4ftrio._words.origin import as_http
 from g4ftrio.transports import http
 from g4ftrio.transports._frames import SILENT, Frames, Side
 
 if TYPE_CHECKING:
     import httpx
 
-    from g4ftrio._report import EntrantReport
-    from g4ftrio._request import Call
-    from g4ftrio._timeouts import Timeout
+    from g4ftrio._words.report import EntrantReport
+    from g4ftrio._words.request import Call
+    from g4ftrio._words.timeouts import Timeout
 
 __all__ = ("MAX_MESSAGE", "WebSocket", "open_websocket")
 

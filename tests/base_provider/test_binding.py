@@ -299,7 +299,7 @@ def test_a_bound_key_is_in_no_repr(cls: Any, caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_key_among_the_parameters_of_a_request_is_not_in_its_repr() -> None:
-    from g4ftrio._report import EntrantReport
+    from g4ftrio._words.report import EntrantReport
 
     ask = Ask(messages=WHY, params={"api_key": "secret-key-of-mine"}, record=EntrantReport(name="mine"))
     assert repr(ask) == "<Ask mine>"

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._words.chunks import (
     Chunk,
     FinishReason,
     ProviderMetadata,
@@ -27,7 +28,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     APIStatusError,
     InternalServerError,
@@ -35,7 +36,6 @@ from g4ftrio._errors import (
     RateLimitError,
     TruncatedError,
 )
-from g4ftrio._framing import SSE, NamedFrame
 from g4ftrio.dialects.anthropic import Anthropic, AnthropicDecoder
 
 TAPES = Path(__file__).parent / "tapes" / "anthropic"

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import pytest
 from msgspec import Meta, Struct
 
-from g4ftrio._chunks import Chunk
-from g4ftrio._completion import Completion
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError, status_error
-from g4ftrio._messages import audio, file, image, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.completion import Completion
+from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError, status_error
+from g4ftrio._words.messages import audio, file, image, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.anthropic import Anthropic
 from g4ftrio.dialects.openai_chat import OpenAIChat

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._framing import SSE, framer_for
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     FinishReason,
@@ -27,7 +28,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     APIStatusError,
     BadRequestError,
@@ -36,7 +37,6 @@ from g4ftrio._errors import (
     RateLimitError,
     TruncatedError,
 )
-from g4ftrio._framing import SSE, framer_for
 from g4ftrio.dialects.gemini import Gemini, GeminiDecoder
 
 TAPES = Path(__file__).parent / "tapes" / "gemini"

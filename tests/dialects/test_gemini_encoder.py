@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from g4ftrio import audio, image, providers
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     AuthenticationError,
     MessagesError,
     RateLimitError,
     SetupError,
 )
-from g4ftrio._messages import file, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.messages import file, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects._error_body import error_in, retry_delay
 from g4ftrio.dialects.gemini import Gemini

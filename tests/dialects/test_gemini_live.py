@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     FinishReason,
@@ -26,7 +26,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     InternalServerError,
     MessagesError,
@@ -34,8 +34,8 @@ from g4ftrio._errors import (
     SetupError,
     TruncatedError,
 )
-from g4ftrio._messages import image, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.messages import image, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import SocketDialect
 from g4ftrio.dialects.gemini_live import GeminiLive, GeminiLiveDialogue
 from g4ftrio.simulator._gemini_live import GeminiLive as Simulated

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._framing import NDJSON
+from g4ftrio._words.chunks import (
     Chunk,
     FinishReason,
     ProviderMetadata,
@@ -23,7 +24,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     APIStatusError,
     MessagesError,
@@ -31,9 +32,8 @@ from g4ftrio._errors import (
     SetupError,
     TruncatedError,
 )
-from g4ftrio._framing import NDJSON
-from g4ftrio._messages import audio, image, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.messages import audio, image, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Decoder, Dialect
 from g4ftrio.dialects.ollama import Ollama, OllamaDecoder
 from g4ftrio.providers import resolve

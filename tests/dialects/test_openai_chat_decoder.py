@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     FinishReason,
@@ -23,8 +24,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import APIResponseValidationError, APIStatusError, ProviderError, TruncatedError
-from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, ProviderError, TruncatedError
 from g4ftrio.dialects.openai_chat import OpenAIChat, OpenAIChatDecoder
 
 TAPES = Path(__file__).parent / "tapes" / "openai_chat"

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._errors import APIResponseValidationError
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.errors import APIResponseValidationError
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_chat import OpenAIChat
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from g4ftrio._chunks import Chunk, ImageResponse, Usage
-from g4ftrio._errors import (
+from g4ftrio._words.chunks import Chunk, ImageResponse, Usage
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     APIStatusError,
     MessagesError,
@@ -17,8 +17,8 @@ from g4ftrio._errors import (
     SetupError,
     TruncatedError,
 )
-from g4ftrio._messages import image
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.messages import image
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Decoder, Dialect
 from g4ftrio.dialects.openai_images import OpenAIImages, OpenAIImagesDecoder
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     FinishReason,
@@ -22,7 +22,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIResponseValidationError,
     BadRequestError,
     MessagesError,
@@ -31,8 +31,8 @@ from g4ftrio._errors import (
     SetupError,
     TruncatedError,
 )
-from g4ftrio._messages import audio, image, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.messages import audio, image, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialogue, SocketDialect
 from g4ftrio.dialects.openai_realtime import OpenAIRealtime, RealtimeDialogue
 from g4ftrio.simulator._openai_realtime import OpenAIRealtime as OtherSide

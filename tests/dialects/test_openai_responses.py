@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from g4ftrio._chunks import Conversation, ImageResponse, ProviderMetadata
-from g4ftrio._errors import APIStatusError, BadRequestError, InternalServerError, RateLimitError, TruncatedError
+from g4ftrio._words.chunks import Conversation, ImageResponse, ProviderMetadata
+from g4ftrio._words.errors import APIStatusError, BadRequestError, InternalServerError, RateLimitError, TruncatedError
 from g4ftrio.providers import OpenAIResponses, resolve
 from g4ftrio.simulator import FAULTS, Running, Service, serve
 from g4ftrio.simulator._http1 import Request

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._chunks import (
+from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
     Conversation,
@@ -29,8 +30,7 @@ from g4ftrio._chunks import (
     TypedChunk,
     Usage,
 )
-from g4ftrio._errors import APIResponseValidationError, APIStatusError, ProviderError, TruncatedError
-from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, ProviderError, TruncatedError
 from g4ftrio.dialects.openai_responses import OpenAIResponses, OpenAIResponsesDecoder
 
 TAPES = Path(__file__).parent / "tapes" / "openai_responses"

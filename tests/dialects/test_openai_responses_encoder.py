@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from g4ftrio._chunks import Conversation
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError
-from g4ftrio._messages import audio, file, image, normalize
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Conversation
+from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError
+from g4ftrio._words.messages import audio, file, image, normalize
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialect
 from g4ftrio.dialects.openai_responses import OpenAIResponses
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from g4ftrio._chunks import Chunk, Conversation, FinishReason, Reasoning, Refusal, ToolCall, ToolCalls, Usage
-from g4ftrio._errors import BadRequestError, SetupError, TruncatedError
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk, Conversation, FinishReason, Reasoning, Refusal, ToolCall, ToolCalls, Usage
+from g4ftrio._words.errors import BadRequestError, SetupError, TruncatedError
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Dialogue, SocketDialect
 from g4ftrio.dialects.openai_responses import OpenAIResponses
 from g4ftrio.dialects.openai_responses_socket import OpenAIResponsesSocket

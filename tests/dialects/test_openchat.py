@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._errors import APIResponseValidationError, MessagesError, SetupError
 from g4ftrio._framing import Text
-from g4ftrio._messages import image
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError
+from g4ftrio._words.messages import image
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import Decoder, Dialect
 from g4ftrio.dialects.openchat import OpenChat
 

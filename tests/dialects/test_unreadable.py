@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from g4ftrio._errors import APIResponseValidationError, TruncatedError
+from g4ftrio._words.errors import APIResponseValidationError, TruncatedError
 from g4ftrio.dialects._unreadable import unreadable
 
 

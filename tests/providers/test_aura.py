@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from g4ftrio import APIStatusError, MessagesError, SetupError, race
-from g4ftrio._chunks import Chunk
-from g4ftrio._request import ChatRequest
+from g4ftrio._words.chunks import Chunk
+from g4ftrio._words.request import ChatRequest
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.providers import Aura, Jmuz, ProviderTypes, resolve
 from g4ftrio.simulator import Service, serve

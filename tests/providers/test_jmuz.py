@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from g4ftrio import ChunkFilter, FinishReason, Reasoning, ToolCallDelta, ToolCalls, Usage, race
-from g4ftrio._chunks import Chunk
+from g4ftrio._words.chunks import Chunk
 from g4ftrio.providers import Jmuz, OpenaiTemplate, resolve
 from g4ftrio.typing import AsyncResult
 from tests.providers.wires import (

@@ -36,7 +36,7 @@ from g4ftrio import (
     Usage,
     race,
 )
-from g4ftrio._chunks import Chunk
+from g4ftrio._words.chunks import Chunk
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import OpenaiTemplate, resolve
 from g4ftrio.testing import Scripted, forbid_network

@@ -32,8 +32,8 @@ from g4ftrio import (
     race_sync,
 )
 from g4ftrio._cleaning import Marker
-from g4ftrio._origin import as_http
-from g4ftrio._request import Call
+from g4ftrio._words.origin import as_http
+from g4ftrio._words.request import Call
 from g4ftrio.providers import OpenAICompatible
 from g4ftrio.simulator import FAULTS, Exchange, Fault, Fleet, Service, _dialects, serve
 from g4ftrio.simulator._thread import run_in_thread

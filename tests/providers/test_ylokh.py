@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from g4ftrio import FinishReason, RateLimitError, SetupError, Usage
-from g4ftrio._chunks import Chunk
+from g4ftrio._words.chunks import Chunk
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.providers import Ylokh, resolve
 from g4ftrio.testing import forbid_network

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import respx
 
-from g4ftrio._report import EntrantReport
-from g4ftrio._request import Call
-from g4ftrio._timeouts import Timeout
+from g4ftrio._words.report import EntrantReport
+from g4ftrio._words.request import Call
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.transports._direct import direct, place
 from g4ftrio.transports._fields import Fields
 from g4ftrio.transports._http1 import Http1Transport

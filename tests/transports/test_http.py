@@ -22,7 +22,7 @@ import respx
 from anyio.abc import SocketAttribute
 from anyio.streams.tls import TLSListener
 
-from g4ftrio._errors import (
+from g4ftrio._words.errors import (
     APIConnectionError,
     APIResponseValidationError,
     APIStatusError,
@@ -32,9 +32,9 @@ from g4ftrio._errors import (
     SetupError,
     TruncatedError,
 )
-from g4ftrio._report import EntrantReport
-from g4ftrio._request import Call
-from g4ftrio._timeouts import Timeout
+from g4ftrio._words.report import EntrantReport
+from g4ftrio._words.request import Call
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.transports import http
 from g4ftrio.transports._translation import Watch
 from g4ftrio.transports.http import Response, checked, open_http_client, send

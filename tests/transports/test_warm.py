@@ -8,9 +8,9 @@ import anyio
 import httpx
 import pytest
 
-from g4ftrio._errors import SetupError
-from g4ftrio._request import Call
-from g4ftrio._timeouts import Timeout
+from g4ftrio._words.errors import SetupError
+from g4ftrio._words.request import Call
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.transports import _warm
 from g4ftrio.transports.http import open_http_client, send
 from tests.transports.http1_server import Peer, Service, answering, head

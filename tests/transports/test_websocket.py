@@ -34,7 +34,7 @@ from g4ftrio import (
     TruncatedError,
     open_http_client,
 )
-from g4ftrio._request import Call
+from g4ftrio._words.request import Call
 from g4ftrio.dialects._error_body import read_error
 from g4ftrio.transports._frames import Frames, Side
 from g4ftrio.transports.websocket import MAX_MESSAGE, WebSocket, open_websocket
