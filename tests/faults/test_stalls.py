@@ -1,0 +1,191 @@
+"""A service that stops in the midst of its answer costs no more than the limit that was set for it.
+
+Promised of every wire, over our own transport and over httpx's: wherever an answer stops, the limit that was set fires,
+at its very moment (the time is virtual, so that is exact), the error names the limit, its seconds and the provider,
+what had come before is not lost, and the connection is closed at that moment; a limit that is kept does not fire; a
+race goes on with the others. An answer whose finish reason has come lacks nothing, so there a limit is a clean end.
+
+Short form: 1,300 answers, each stopped at a byte, with one limit, on each loop. Long form: at every byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+
+from g4ftrio import AllFailed, APITimeoutError, Timeout, fallback, open_http_client, parallel, race
+from g4ftrio.providers import HttpProvider
+from g4ftrio.simulator import Fault, Fleet, Running, Service, serve
+from g4ftrio.simulator._peer import Peer
+from tests import clocks
+from tests.faults.relay import Said, Spoiler, begin, stall
+from tests.faults.switchboard import Switchboard, silent, simulated, spoilt, switchboard
+from tests.providers.all_wires import ALL, OVER_HTTP, OVER_SOCKETS, asking, fleet_of
+
+pytestmark = pytest.mark.anyio
+anyio_backend = clocks.virtual_backends
+
+TEXT = "one two three"
+LIMIT = 1.0
+LATE = 16.0  # seconds after which an answer ends that ran into no other limit
+DRAIN = 0.05  # seconds that a whole answer's connection may take to end
+SILENCE = 2.0  # seconds without a word after a finish reason, which are the end
+KINDS = ("first_chunk", "stall", "idle", "total")
+
+_FEW = {"ours": 10, "stock": 4}  # bytes of an answer at which the short form stops it
+_AT_ONCE = 200
+_EDGES = re.compile(rb"\r?\n|\x81")  # lines, and frames of a WebSocket
+
+
+class Ended(NamedTuple):
+    """How an answer ended, and when."""
+
+    error: APITimeoutError | None
+    text: str
+    at: float
+
+
+def only(kind: str, seconds: float = LIMIT) -> Timeout:
+    """One limit, and the one that ends all."""
+    unlimited: dict[str, float | None] = dict.fromkeys(("connect", *KINDS))
+    return Timeout(**{**unlimited, "total": LATE, kind: seconds})
+
+
+async def read(provider: HttpProvider, timeout: Timeout) -> Ended:
+    """Read an answer as far as it comes."""
+    text, error = "", None
+    try:
+        async with provider.stream("count", timeout=timeout) as stream:
+            async for chunk in stream:
+                text += chunk
+    except APITimeoutError as late:
+        error = late
+    return Ended(error, text, anyio.current_time())
+
+
+def reaching(running: Running, host: str, **settings: Any) -> HttpProvider:
+    """The provider of a service's wire, which asks that host."""
+    api_base = urlsplit(running.api_base)._replace(netloc=host).geturl()
+    return asking(running, **{"name": host, "api_base": api_base, "api_key": "sk-test", **settings})
+
+
+async def taped(board: Switchboard, running: Running) -> bytes:
+    """All that a service says, when nobody stops it."""
+    tape = bytearray()
+
+    async def record(said: Said, client: Peer) -> None:
+        while more := await said.take():
+            tape.extend(more)
+            await client.send(more)
+        client.finish()
+
+    board.lines["tape.test"] = spoilt(simulated(running), record)
+    assert (await read(reaching(running, "tape.test"), Timeout())).text == TEXT
+    return bytes(tape)
+
+
+# --- at any byte ---
+
+
+def edges(tape: bytes) -> list[int]:
+    """The offsets at which something begins or ends, and one inside each of these things."""
+    found = {0, 1, len(tape), *(at for edge in _EDGES.finditer(tape) for at in range(edge.start(), edge.end() + 1))}
+    return sorted(found | {(one + other) // 2 for one, other in pairwise(sorted(found))})
+
+
+def some(offsets: Sequence[int], most: int) -> list[int]:
+    """So many of them, the first and the last included."""
+    return [offsets[round(n * (len(offsets) - 1) / (most - 1))] for n in range(most)]
+
+
+class Stopped:
+    """One wire's answers, each stopped at a byte and held to one limit."""
+
+    def __init__(self, board: Switchboard, running: Running, client: Any) -> None:
+        self._board = board
+        self._running = running
+        self._client = client
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        self.ended: dict[tuple[int, str], Ended] = {}
+
+    async def ask(self, at: int, kind: str) -> None:
+        """Ask, and note how it ends."""
+        async with self._limiter:
+            host = f"{kind.replace('_', '-')}-{at}.test"
+            self._board.lines[host] = spoilt(simulated(self._running), stall(at))
+            asked_at = anyio.current_time()
+            ended = await read(reaching(self._running, host, http_client=self._client), only(kind))
+            await clocks.settle()
+            self.ended[at, kind] = ended = ended._replace(at=ended.at - asked_at)
+            if ended.error is not None:
+                assert self._board.left[host] == asked_at + ended.at, f"closed late: {host}"
+                assert str(ended.error).startswith(f"{host}: ")
+
+    async def ask_all(self, offsets: Iterable[int]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for at in offsets:
+                for kind in KINDS:
+                    tasks.start_soon(self.ask, at, kind)
+
+    def limit(self, at: int, kind: str) -> tuple[str, float, float] | None:
+        """Which limit fired, its value, and when; None for a whole answer."""
+        error = self.ended[at, kind].error
+        return error and (error.kind, error.seconds, self.ended[at, kind].at)
+
+    def check(self, at: int, head: int) -> tuple[bool, str]:
+        """See that each limit did what it should; whether the answer was whole, and its text.
+
+        :param head: the length of the answer's head
+        """
+        told = {self.ended[at, kind].text for kind in KINDS}
+        assert len(told) == 1, (at, told)
+        fired, text = {kind: self.limit(at, kind) for kind in KINDS}, told.pop()
+        if not any(fired.values()):
+            for kind, wait in {**dict.fromkeys(KINDS, LIMIT), "first_chunk": SILENCE}.items():
+                assert self.ended[at, kind].at <= wait + DRAIN, (at, kind)
+            return True, text
+        expected = {kind: (kind, LIMIT, LIMIT) for kind in KINDS}
+        if at < head:  # a stall is one of the answer
+            expected["stall"] = ("total", LATE, LATE)
+        if text:
+            expected["first_chunk"] = ("total", LATE, LATE)
+        assert fired == expected, at
+        return False, text
+
+
+async def check_stops(label: str, transport: str, monkeypatch: pytest.MonkeyPatch, most: int | None) -> None:
+    async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
+        tape = await taped(board, fleet[label])
+        head = tape.index(b"\r\n\r\n") + 4
+        offsets = some(edges(tape), most) if most else range(len(tape) + 1)
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            stopped = Stopped(board, fleet[label], client)
+            await stopped.ask_all(offsets)
+        found = [stopped.check(at, head) for at in offsets]
+        assert found == sorted(found, key=lambda each: (each[0], len(each[1])))  # more bytes, more answer
+        assert (found[0], found[-1]) == ((False, ""), (True, TEXT))
+        await clocks.settle()
+        assert board.open == 0
+
+
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", ALL)
+async def test_wherever_an_answer_stops_its_limit_fires(
+    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await check_stops(label, transport, monkeypatch, _FEW[transport])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", ALL)
+async def test_at_every_byte_at_which_an_answer_stops_its_limit_fires(
+    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await check_stops(label, transport, monkeypatch, None)
