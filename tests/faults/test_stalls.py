@@ -189,3 +189,151 @@ async def test_at_every_byte_at_which_an_answer_stops_its_limit_fires(
     label: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await check_stops(label, transport, monkeypatch, None)
+
+
+# --- what is said, and is no progress ---
+
+
+def drip(seconds: float) -> Spoiler:
+    """Say one byte at a time."""
+
+    async def spoil(said: Said, client: Peer) -> None:
+        while byte := await said.take(1):
+            await client.send(byte)
+            await anyio.sleep(seconds)
+
+    return spoil
+
+
+async def asked_all(board: Switchboard, fleet: Fleet, spoiler: Spoiler | None, client: Any) -> dict[tuple[str, str], Any]:
+    """Ask every service of a fleet with each of the limits; which fired, and when."""
+    found: dict[tuple[str, str], Any] = {}
+
+    async def ask(label: str, kind: str) -> None:
+        running = fleet[label]
+        ended = await read(reaching(running, f"{label}.test", http_client=client), only(kind))
+        assert ended.error is not None
+        assert ended.error.seconds == (LATE if ended.error.kind != kind else LIMIT)
+        found[label, kind] = (ended.error.kind, ended.at)
+
+    for label in fleet:
+        answerer = simulated(fleet[label])
+        board.lines[f"{label}.test"] = answerer if spoiler is None else spoilt(answerer, spoiler)
+    async with anyio.create_task_group() as tasks:
+        for label in fleet:
+            for kind in KINDS:
+                tasks.start_soon(ask, label, kind)
+    return found
+
+
+@pytest.mark.parametrize("transport", _FEW)
+async def test_keep_alives_are_no_output(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = Fault("keepalive", seconds=0.75)  # comments, empty lines or pings, as the wire has them
+    async with fleet_of(*ALL, fault=fault) as fleet, switchboard(monkeypatch) as board:
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            found = await asked_all(board, fleet, None, client)
+        await clocks.settle()
+        assert board.open == 0
+    expected = {kind: ("total", LATE) if kind == "idle" else (kind, LIMIT) for kind in KINDS}
+    assert found == {(label, kind): expected[kind] for label in ALL for kind in KINDS}
+
+
+@pytest.mark.parametrize("transport", _FEW)
+async def test_a_head_that_comes_byte_by_byte_is_not_idle(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fleet_of(*ALL) as fleet, switchboard(monkeypatch) as board:
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            found = await asked_all(board, fleet, drip(0.75), client)
+        await clocks.settle()
+        assert board.open == 0
+    expected = {kind: (kind, LIMIT) if kind in ("first_chunk", "total") else ("total", LATE) for kind in KINDS}
+    assert found == {(label, kind): expected[kind] for label in ALL for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", ["first_chunk", "stall", "idle"])
+@pytest.mark.parametrize("label", ALL)
+async def test_a_slow_answer_that_goes_on_runs_into_no_limit(
+    label: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = {"text": TEXT, "first_token": 0.75, "gap": 0.75}
+    async with fleet_of(label, **slow) as fleet, switchboard(monkeypatch) as board:
+        board.lines["slow.test"] = simulated(fleet[label])
+        ended = await read(reaching(fleet[label], "slow.test"), only(kind))
+    assert (ended.error, ended.text) == (None, TEXT)
+    assert ended.at >= 2.25
+
+
+# --- a race goes on ---
+
+
+STOPS = {"before the head": 0, "in the head": 30, "in the body": 250}  # where no wire has said a word of its answer yet
+
+
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("where", STOPS)
+async def test_a_race_is_won_by_who_goes_on_and_the_others_are_closed_at_once(
+    where: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = [*(Service(label, dialect=label) for label in ALL), Service("good", text=TEXT, first_token=0.5)]
+    async with serve(services) as fleet, switchboard(monkeypatch) as board:
+        entrants = stopping(board, fleet, STOPS[where])
+        async with (
+            open_http_client() if transport == "ours" else board.stock() as client,
+            race(entrants, "count", http_client=client) as stream,
+        ):
+            await clocks.settle()
+            assert (stream.winner, anyio.current_time()) == ("good", 0.5)
+            assert (await stream.collect()).text == TEXT
+            assert {board.left[f"{label}.test"] for label in ALL} == {0.5}
+        await clocks.settle()
+        assert board.open == 0
+        outcomes = {entrant.name: entrant.outcome for entrant in stream.report.entrants}
+        assert outcomes == {**dict.fromkeys(ALL, "lost"), "good": "won"}
+
+
+def stopping(board: Switchboard, fleet: Fleet, at: int) -> list[HttpProvider]:
+    """Providers whose services stop there, all but the good one."""
+    for label, running in fleet.items():
+        line = simulated(running)
+        board.lines[f"{label}.test"] = line if label == "good" else spoilt(line, stall(at))
+    return [reaching(running, f"{label}.test", name=label) for label, running in fleet.items()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("label", ALL)
+async def test_the_next_is_asked_when_a_limit_has_fired(
+    label: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = [Service(label, dialect=label), Service("good", text=TEXT)]
+    async with serve(services) as fleet, switchboard(monkeypatch) as board:
+        stopped, good = stopping(board, fleet, 250)
+        entrants = [type(stopped)(**{**settings_of(stopped, fleet[label]), "timeout": only(kind)}), good]
+        async with race(entrants, "count", policy=fallback()) as stream:
+            assert (stream.winner, anyio.current_time()) == ("good", LIMIT)
+            assert board.left[f"{label}.test"] == LIMIT
+        error = stream.report.entrants[0].error
+        assert isinstance(error, APITimeoutError)
+        assert (error.kind, error.seconds, error.provider) == (kind, LIMIT, label)
+
+
+def settings_of(provider: HttpProvider, running: Running) -> dict[str, Any]:
+    return {
+        "model": running.service.models[0],
+        "name": provider.name,
+        "api_base": provider.api_base,
+        "api_key": "sk-test",
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_race_of_stalled_services_ends_with_every_name_and_limit(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_of(*ALL) as fleet, switchboard(monkeypatch) as board:
+        with pytest.raises(APITimeoutError if kind == "total" else AllFailed) as caught:
+            await race(stopping(board, fleet, 250), "count", timeout=only(kind)).__aenter__()
+        assert anyio.current_time() == LIMIT
+        await clocks.settle()
+        assert board.open == 0
+    error = caught.value
+    failures = error.failures if isinstance(error, AllFailed) else {label: error for label in ALL}
+    print(repr(error), str(error))
