@@ -32,7 +32,7 @@ from g4ftrio.transports import _connect
 from g4ftrio.transports._sockets import in_trio
 from tests.faults.relay import Spoiler, between
 
-__all__ = ("Answerer", "Switchboard", "encrypted", "silent", "simulated", "spoilt", "switchboard")
+__all__ = ("Answerer", "Switchboard", "encrypted", "silent", "simulated", "slow_to_read", "spoilt", "switchboard")
 
 Answerer: TypeAlias = Callable[[Peer], Awaitable[None]]
 
@@ -150,12 +150,24 @@ def spoilt(answerer: Answerer, spoiler: Spoiler) -> Answerer:
     """Answer so, with what is said spoilt."""
 
     async def answer(peer: Peer) -> None:
-        near, far = socket.socketpair()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(answerer, Peer(far))
-            await between(peer, Peer(near), spoiler)
-            tasks.cancel_scope.cancel()
-        far.close()
+        async with _behind(answerer) as (near, _):
+            await between(peer, near, spoiler)
+
+    return answer
+
+
+def slow_to_read(answerer: Answerer, seconds: float, *, after: int = 1024) -> Answerer:
+    """Answer so, but read only once every so many seconds when so many bytes were read."""
+
+    async def answer(peer: Peer) -> None:
+        async with _behind(answerer) as (near, tasks):
+            tasks.start_soon(_pass_on, near.receive, peer.send)
+            read = 0
+            while data := await peer.receive():
+                await near.send(data)
+                read += len(data)
+                if read > after:
+                    await anyio.sleep(seconds)
 
     return answer
 
@@ -164,24 +176,32 @@ def encrypted(answerer: Answerer, context: ssl.SSLContext) -> Answerer:
     """Answer so, inside TLS."""
 
     async def answer(peer: Peer) -> None:
-        raw = socket.socket(fileno=socket.dup(peer.fileno()))
-        near, far = (Peer(each) for each in socket.socketpair())
+        stream = await UNIXSocketStream.from_socket(socket.socket(fileno=socket.dup(peer.fileno())))
         try:
-            stream = await UNIXSocketStream.from_socket(raw)
             tls = await TLSStream.wrap(stream, server_side=True, ssl_context=context, standard_compatible=False)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(answerer, far)
-                tasks.start_soon(_pass_on, tls.receive, near.send)
-                await _pass_on(near.receive, tls.send)
-                tasks.cancel_scope.cancel()
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
-            pass
+            async with _behind(answerer) as (near, tasks):
+                tasks.start_soon(_pass_on, near.receive, tls.send)
+                await _pass_on(tls.receive, near.send)
+        except (anyio.EndOfStream, anyio.BrokenResourceError):  # the client is gone before the handshake's end
+            return
         finally:
             await anyio.aclose_forcefully(stream)
-            near.close()
-            far.close()
 
     return answer
+
+
+@asynccontextmanager
+async def _behind(answerer: Answerer) -> AsyncIterator[tuple[Peer, TaskGroup]]:
+    """Have somebody answer at the other end of a pair, as long as this lasts."""
+    near, far = (Peer(each) for each in socket.socketpair())
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answerer, far)
+            yield near, tasks
+            tasks.cancel_scope.cancel()
+    finally:
+        near.close()
+        far.close()
 
 
 async def _pass_on(receive: Callable[[], Awaitable[bytes]], send: Callable[[bytes], Awaitable[object]]) -> None:

@@ -25,7 +25,8 @@ from g4ftrio.simulator import Fault, Fleet, Running, Service, serve
 from g4ftrio.simulator._peer import Peer
 from tests import clocks
 from tests.faults.relay import Said, Spoiler, begin, stall
-from tests.faults.switchboard import Switchboard, silent, simulated, spoilt, switchboard
+from tests.faults.certificates import Certified
+from tests.faults.switchboard import Switchboard, encrypted, simulated, slow_to_read, spoilt, switchboard
 from tests.providers.all_wires import ALL, OVER_HTTP, OVER_SOCKETS, asking, fleet_of
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +42,11 @@ KINDS = ("first_chunk", "stall", "idle", "total")
 _FEW = {"ours": 10, "stock": 4}  # bytes of an answer at which the short form stops it
 _AT_ONCE = 200
 _EDGES = re.compile(rb"\r?\n|\x81")  # lines, and frames of a WebSocket
+
+
+@pytest.fixture(scope="module")
+def certified() -> Certified:
+    return Certified.of("rude.test")
 
 
 class Ended(NamedTuple):
@@ -69,9 +75,9 @@ async def read(provider: HttpProvider, timeout: Timeout) -> Ended:
     return Ended(error, text, anyio.current_time())
 
 
-def reaching(running: Running, host: str, **settings: Any) -> HttpProvider:
+def reaching(running: Running, host: str, *, scheme: str = "http", **settings: Any) -> HttpProvider:
     """The provider of a service's wire, which asks that host."""
-    api_base = urlsplit(running.api_base)._replace(netloc=host).geturl()
+    api_base = urlsplit(running.api_base)._replace(scheme=scheme, netloc=host).geturl()
     return asking(running, **{"name": host, "api_base": api_base, "api_key": "sk-test", **settings})
 
 
@@ -334,6 +340,87 @@ async def test_a_race_of_stalled_services_ends_with_every_name_and_limit(
         assert anyio.current_time() == LIMIT
         await clocks.settle()
         assert board.open == 0
-    error = caught.value
-    failures = error.failures if isinstance(error, AllFailed) else {label: error for label in ALL}
-    print(repr(error), str(error))
+    failures = getattr(caught.value, "failures", {"race": caught.value})  # the race keeps its total itself
+    assert failures.keys() == ({"race"} if kind == "total" else {*ALL})
+    for name, error in failures.items():
+        assert (error.provider, error.kind, error.seconds) == (name, kind, LIMIT)
+
+
+# --- a peer that does not read ---
+
+
+LONG_PROMPT = "x" * (4 << 20)  # bytes, more than the system holds for a connection
+DEAF = 100.0  # seconds
+
+
+@pytest.mark.parametrize("kind", ["first_chunk", "idle", "total"])
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", ALL)
+async def test_a_request_that_nobody_reads_is_late(
+    label: str, transport: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_of(label) as fleet, switchboard(monkeypatch) as board:
+        board.lines["deaf.test"] = slow_to_read(simulated(fleet[label]), DEAF)
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            provider = reaching(fleet[label], "deaf.test", http_client=client)
+            with pytest.raises(APITimeoutError, match=r"^deaf\.test: ") as caught:
+                await provider.complete(LONG_PROMPT, timeout=only(kind))
+            assert (caught.value.kind, caught.value.seconds) == (kind, LIMIT)
+            assert LIMIT <= anyio.current_time() <= (1.2 * LIMIT if kind == "idle" else LIMIT)
+        await anyio.sleep(10 * DEAF)
+        assert board.open == 0
+
+
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", OVER_HTTP)
+async def test_a_request_that_is_read_slowly_is_not_idle(
+    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
+        board.lines["slow.test"] = slow_to_read(simulated(fleet[label]), LIMIT / 8)  # a system holds much, and wakes writers late
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            provider = reaching(fleet[label], "slow.test", http_client=client)
+            completion = await provider.complete(LONG_PROMPT[: 1 << 20], timeout=Timeout(idle=LIMIT))
+    assert completion.text == TEXT
+    assert anyio.current_time() > 1.5 * LIMIT
+
+
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", ALL)
+async def test_who_leaves_a_request_that_nobody_reads_waits_for_nothing(
+    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet_of(label) as fleet, switchboard(monkeypatch) as board:
+        board.lines["deaf.test"] = slow_to_read(simulated(fleet[label]), DEAF)
+        async with open_http_client() if transport == "ours" else board.stock() as client:
+            provider = reaching(fleet[label], "deaf.test", http_client=client)
+            with anyio.move_on_after(0.5) as scope:
+                await provider.complete(LONG_PROMPT)
+            assert scope.cancelled_caught
+        assert anyio.current_time() == 0.5
+        await anyio.sleep(10 * DEAF)
+        assert board.open == 0
+
+
+# --- at close ---
+
+
+@pytest.mark.parametrize("inside", ["plain", "TLS"])
+@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("label", ALL)
+async def test_a_peer_that_does_not_answer_a_good_bye_is_waited_for_a_moment(
+    label: str, transport: str, inside: str, monkeypatch: pytest.MonkeyPatch, certified: Certified
+) -> None:
+    """It never ends the body after the answer, it says no close frame, and no ``close_notify``."""
+    async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
+        tape = await taped(board, fleet[label])
+        line = spoilt(simulated(fleet[label]), stall(len(tape) - (5 if label in OVER_HTTP else 4)))
+        board.lines["rude.test"] = encrypted(line, certified.server) if inside == "TLS" else line
+        client = open_http_client if transport == "ours" else board.stock
+        async with client(verify=certified.client) as http:
+            scheme = "https" if inside == "TLS" else "http"
+            provider = reaching(fleet[label], "rude.test", scheme=scheme, http_client=http)
+            assert (await provider.complete("count")).text == TEXT
+            await clocks.settle()
+            assert board.left["rude.test"] == anyio.current_time()
+            assert anyio.current_time() in (DRAIN, SILENCE, SILENCE + DRAIN)
