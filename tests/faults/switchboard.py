@@ -11,6 +11,7 @@ jump. So the clients run all the way down to the system calls, and a time-out is
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -40,7 +41,8 @@ Answerer: TypeAlias = Callable[[Peer], Awaitable[None]]
 class Switchboard:
     """Who answers where.
 
-    :ivar lines: by host, or address of a host; at one that has None, a connection is never made
+    :ivar lines: by host, or address of a host; None never lets a connection come about, an error refuses it
+    :ivar delays: the seconds that a connection takes, where it takes any
     :ivar addresses: those of a host that has several
     :ivar accepted: how many connections there were
     :ivar open: how many there are
@@ -48,7 +50,8 @@ class Switchboard:
     """
 
     def __init__(self, tasks: TaskGroup) -> None:
-        self.lines: dict[str, Answerer | None] = {}
+        self.lines: dict[str, Answerer | OSError | None] = {}
+        self.delays: dict[str, float] = {}
         self.addresses: dict[str, list[str]] = {}
         self.accepted = 0
         self.open = 0
@@ -58,6 +61,9 @@ class Switchboard:
     async def connect(self, address: str) -> socket.socket:
         """Connect, if anybody answers."""
         answerer = self.lines[address]
+        await anyio.sleep(self.delays.get(address, 0.0))
+        if isinstance(answerer, OSError):
+            raise answerer
         if answerer is None:
             await anyio.sleep_forever()
             raise AssertionError
@@ -113,9 +119,13 @@ class _Backend(httpcore.AsyncNetworkBackend):
             from httpcore._backends.trio import TrioStream
 
             return TrioStream(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        from anyio._backends._asyncio import SocketStream, StreamProtocol
         from httpcore._backends.anyio import AnyIOStream
 
-        return AnyIOStream(await UNIXSocketStream.from_socket(sock))
+        loop = asyncio.get_running_loop()
+        stream = SocketStream(*await loop.create_unix_connection(StreamProtocol, sock=sock))
+        stream._transport.pause_reading()
+        return AnyIOStream(stream)
 
 
 @asynccontextmanager
