@@ -60,11 +60,11 @@ class Connecting:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         if error is not None and hasattr(self._stream, "aclose"):
             with CancelScope(shield=True):
                 await self._stream.aclose()  # of a plain connection, so it waits for nobody
         suppressed = self._scope.__exit__(kind, error, traceback)
         if self._scope.cancelled_caught:
             raise APITimeoutError("connect", self._limit)
-        return bool(suppressed)
+        return suppressed

@@ -17,11 +17,12 @@ _PIECE = 64 * 1024  # bytes
 
 def in_pieces(stream: Any, body: bytes) -> Any:
     """Give a stream of the same kind, of httpx's or httpx2's, for a body that is known."""
-    return _kind(type(stream))(body)
+    kind: Any = type(stream)
+    return _kind(kind)(body)
 
 
 @cache
-def _kind(stream: type) -> type:
+def _kind(stream: Any) -> Any:
     return type("InPieces", (stream,), {"__init__": _keep, "__aiter__": _pieces})
 
 

@@ -143,6 +143,7 @@ class Relay:
             while self.open:
                 await self._quiet.wait()
 
+
 async def between(client: Peer, service: Peer, spoiler: Spoiler) -> None:
     """Pass on what the two say until one of them is gone, and close the service's side."""
     try:

@@ -1,7 +1,7 @@
 """Connections without a network, so that a wait on a socket can be timed to the instant.
 
-Who connects to a host gets one end of a socket pair, and what answers there gets the other. The kernel hands over what is
-written to a pair inside the call that writes it: when every task waits, nothing is on its way, and virtual time may
+Who connects to a host gets one end of a socket pair, and what answers there gets the other. The kernel hands over what
+is written to a pair inside the call that writes it: when every task waits, nothing is on its way, and virtual time may
 jump. So the clients run all the way down to the system calls, and a time-out is due at one exact moment.
 
     async with switchboard(monkeypatch) as board:
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
 from typing import Any, TypeAlias
@@ -23,7 +23,7 @@ import anyio
 import httpcore
 import httpx
 import pytest
-from anyio.abc import TaskGroup, UNIXSocketStream
+from anyio.abc import ByteStream, TaskGroup
 from anyio.streams.tls import TLSStream
 
 from g4ftrio.simulator import Running
@@ -35,7 +35,7 @@ from tests.faults.relay import Spoiler, between
 
 __all__ = ("Answerer", "Switchboard", "encrypted", "silent", "simulated", "slow_to_read", "spoilt", "switchboard")
 
-Answerer: TypeAlias = Callable[[Peer], Awaitable[None]]
+Answerer: TypeAlias = Callable[[Peer], Coroutine[Any, Any, None]]
 
 
 class Switchboard:
@@ -82,7 +82,9 @@ class Switchboard:
             self.open -= 1
             self.left[address] = anyio.current_time()
 
-    def look_up(self, origin: _connect.Origin, flags: int) -> list[_connect._Address]:  # noqa: ARG002  # the signature of what it stands for
+    def look_up(
+        self, origin: _connect.Origin, flags: int
+    ) -> list[_connect._Address]:  # the signature of what it stands for
         """Find the addresses of a host."""
         found = self.addresses.get(origin.host, [origin.host])
         return [_connect._Address(socket.AF_UNIX, address) for address in found]
@@ -186,18 +188,39 @@ def encrypted(answerer: Answerer, context: ssl.SSLContext) -> Answerer:
     """Answer so, inside TLS."""
 
     async def answer(peer: Peer) -> None:
-        stream = await UNIXSocketStream.from_socket(socket.socket(fileno=socket.dup(peer.fileno())))
         try:
-            tls = await TLSStream.wrap(stream, server_side=True, ssl_context=context, standard_compatible=False)
+            tls = await TLSStream.wrap(_Bytes(peer), server_side=True, ssl_context=context, standard_compatible=False)
             async with _behind(answerer) as (near, tasks):
                 tasks.start_soon(_pass_on, near.receive, tls.send)
                 await _pass_on(tls.receive, near.send)
         except (anyio.EndOfStream, anyio.BrokenResourceError):  # the client is gone before the handshake's end
             return
-        finally:
-            await anyio.aclose_forcefully(stream)
 
     return answer
+
+
+class _Bytes(ByteStream):
+    """A peer's bytes, as anyio's TLS wants them."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:  # the whole of a read is taken
+        if data := await self._peer.receive():
+            return data
+        raise anyio.EndOfStream
+
+    async def send(self, item: bytes) -> None:
+        try:
+            await self._peer.send(item)
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
+
+    async def send_eof(self) -> None:
+        self._peer.finish()
+
+    async def aclose(self) -> None:
+        self._peer.close()
 
 
 @asynccontextmanager

@@ -14,20 +14,20 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import anyio
 import pytest
 
-from g4ftrio import AllFailed, APITimeoutError, Timeout, fallback, open_http_client, parallel, race
+from g4ftrio import AllFailed, APITimeoutError, Timeout, fallback, race
 from g4ftrio.providers import HttpProvider
 from g4ftrio.simulator import Fault, Fleet, Running, Service, serve
 from g4ftrio.simulator._peer import Peer
 from tests import clocks
-from tests.faults.relay import Said, Spoiler, begin, stall
+from tests.faults.asked import TRANSPORTS, at_once, opened, reaching
 from tests.faults.certificates import Certified
+from tests.faults.relay import Said, Spoiler, stall
 from tests.faults.switchboard import Switchboard, encrypted, simulated, slow_to_read, spoilt, switchboard
-from tests.providers.all_wires import ALL, OVER_HTTP, OVER_SOCKETS, asking, fleet_of
+from tests.providers.all_wires import ALL, OVER_HTTP, OVER_SOCKETS, fleet_of
 
 pytestmark = pytest.mark.anyio
 anyio_backend = clocks.virtual_backends
@@ -41,12 +41,13 @@ KINDS = ("first_chunk", "stall", "idle", "total")
 
 _FEW = {"ours": 10, "stock": 4}  # bytes of an answer at which the short form stops it
 _AT_ONCE = 200
+_LAST = (b"0\r\n\r\n", b"\x88\x02\x03\xe8")  # with which a body, and a WebSocket, ends
 _EDGES = re.compile(rb"\r?\n|\x81")  # lines, and frames of a WebSocket
 
 
 @pytest.fixture(scope="module")
 def certified() -> Certified:
-    return Certified.of("rude.test")
+    return Certified.of(*(f"{label}.test" for label in ALL))
 
 
 class Ended(NamedTuple):
@@ -75,12 +76,6 @@ async def read(provider: HttpProvider, timeout: Timeout) -> Ended:
     return Ended(error, text, anyio.current_time())
 
 
-def reaching(running: Running, host: str, *, scheme: str = "http", **settings: Any) -> HttpProvider:
-    """The provider of a service's wire, which asks that host."""
-    api_base = urlsplit(running.api_base)._replace(scheme=scheme, netloc=host).geturl()
-    return asking(running, **{"name": host, "api_base": api_base, "api_key": "sk-test", **settings})
-
-
 async def taped(board: Switchboard, running: Running) -> bytes:
     """All that a service says, when nobody stops it."""
     tape = bytearray()
@@ -91,8 +86,9 @@ async def taped(board: Switchboard, running: Running) -> bytes:
             await client.send(more)
         client.finish()
 
-    board.lines["tape.test"] = spoilt(simulated(running), record)
-    assert (await read(reaching(running, "tape.test"), Timeout())).text == TEXT
+    host = f"tape-{running.service.name}.test"
+    board.lines[host] = spoilt(simulated(running), record)
+    assert (await read(reaching(running, host), Timeout())).text == TEXT
     return bytes(tape)
 
 
@@ -142,7 +138,7 @@ class Stopped:
     def limit(self, at: int, kind: str) -> tuple[str, float, float] | None:
         """Which limit fired, its value, and when; None for a whole answer."""
         error = self.ended[at, kind].error
-        return error and (error.kind, error.seconds, self.ended[at, kind].at)
+        return None if error is None else (error.kind, error.seconds, self.ended[at, kind].at)
 
     def check(self, at: int, head: int) -> tuple[bool, str]:
         """See that each limit did what it should; whether the answer was whole, and its text.
@@ -170,7 +166,7 @@ async def check_stops(label: str, transport: str, monkeypatch: pytest.MonkeyPatc
         tape = await taped(board, fleet[label])
         head = tape.index(b"\r\n\r\n") + 4
         offsets = some(edges(tape), most) if most else range(len(tape) + 1)
-        async with open_http_client() if transport == "ours" else board.stock() as client:
+        async with opened(board, transport) as client:
             stopped = Stopped(board, fleet[label], client)
             await stopped.ask_all(offsets)
         found = [stopped.check(at, head) for at in offsets]
@@ -180,7 +176,7 @@ async def check_stops(label: str, transport: str, monkeypatch: pytest.MonkeyPatc
         assert board.open == 0
 
 
-@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("label", ALL)
 async def test_wherever_an_answer_stops_its_limit_fires(
     label: str, transport: str, monkeypatch: pytest.MonkeyPatch
@@ -189,7 +185,7 @@ async def test_wherever_an_answer_stops_its_limit_fires(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("label", ALL)
 async def test_at_every_byte_at_which_an_answer_stops_its_limit_fires(
     label: str, transport: str, monkeypatch: pytest.MonkeyPatch
@@ -211,9 +207,11 @@ def drip(seconds: float) -> Spoiler:
     return spoil
 
 
-async def asked_all(board: Switchboard, fleet: Fleet, spoiler: Spoiler | None, client: Any) -> dict[tuple[str, str], Any]:
+async def asked_all(
+    board: Switchboard, fleet: Fleet, spoiler: Spoiler | None, client: Any
+) -> dict[tuple[str, str], Any]:
     """Ask every service of a fleet with each of the limits; which fired, and when."""
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def ask(label: str, kind: str) -> None:
         running = fleet[label]
@@ -232,11 +230,11 @@ async def asked_all(board: Switchboard, fleet: Fleet, spoiler: Spoiler | None, c
     return found
 
 
-@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_keep_alives_are_no_output(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = Fault("keepalive", seconds=0.75)  # comments, empty lines or pings, as the wire has them
     async with fleet_of(*ALL, fault=fault) as fleet, switchboard(monkeypatch) as board:
-        async with open_http_client() if transport == "ours" else board.stock() as client:
+        async with opened(board, transport) as client:
             found = await asked_all(board, fleet, None, client)
         await clocks.settle()
         assert board.open == 0
@@ -244,10 +242,10 @@ async def test_keep_alives_are_no_output(transport: str, monkeypatch: pytest.Mon
     assert found == {(label, kind): expected[kind] for label in ALL for kind in KINDS}
 
 
-@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_head_that_comes_byte_by_byte_is_not_idle(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with fleet_of(*ALL) as fleet, switchboard(monkeypatch) as board:
-        async with open_http_client() if transport == "ours" else board.stock() as client:
+        async with opened(board, transport) as client:
             found = await asked_all(board, fleet, drip(0.75), client)
         await clocks.settle()
         assert board.open == 0
@@ -256,16 +254,15 @@ async def test_a_head_that_comes_byte_by_byte_is_not_idle(transport: str, monkey
 
 
 @pytest.mark.parametrize("kind", ["first_chunk", "stall", "idle"])
-@pytest.mark.parametrize("label", ALL)
-async def test_a_slow_answer_that_goes_on_runs_into_no_limit(
-    label: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = {"text": TEXT, "first_token": 0.75, "gap": 0.75}
-    async with fleet_of(label, **slow) as fleet, switchboard(monkeypatch) as board:
-        board.lines["slow.test"] = simulated(fleet[label])
-        ended = await read(reaching(fleet[label], "slow.test"), only(kind))
-    assert (ended.error, ended.text) == (None, TEXT)
-    assert ended.at >= 2.25
+async def test_a_slow_answer_that_goes_on_runs_into_no_limit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(label: str) -> str:
+        board.lines[f"{label}.test"] = simulated(fleet[label])
+        ended = await read(reaching(fleet[label], f"{label}.test"), only(kind))
+        assert ended.at >= 2.25
+        return ended.text
+
+    async with fleet_of(*ALL, text=TEXT, first_token=0.75, gap=0.75) as fleet, switchboard(monkeypatch) as board:
+        assert await at_once(ask) == dict.fromkeys(ALL, TEXT)
 
 
 # --- a race goes on ---
@@ -274,7 +271,7 @@ async def test_a_slow_answer_that_goes_on_runs_into_no_limit(
 STOPS = {"before the head": 0, "in the head": 30, "in the body": 250}  # where no wire has said a word of its answer yet
 
 
-@pytest.mark.parametrize("transport", _FEW)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("where", STOPS)
 async def test_a_race_is_won_by_who_goes_on_and_the_others_are_closed_at_once(
     where: str, transport: str, monkeypatch: pytest.MonkeyPatch
@@ -283,7 +280,7 @@ async def test_a_race_is_won_by_who_goes_on_and_the_others_are_closed_at_once(
     async with serve(services) as fleet, switchboard(monkeypatch) as board:
         entrants = stopping(board, fleet, STOPS[where])
         async with (
-            open_http_client() if transport == "ours" else board.stock() as client,
+            opened(board, transport) as client,
             race(entrants, "count", http_client=client) as stream,
         ):
             await clocks.settle()
@@ -305,29 +302,21 @@ def stopping(board: Switchboard, fleet: Fleet, at: int) -> list[HttpProvider]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("label", ALL)
-async def test_the_next_is_asked_when_a_limit_has_fired(
-    label: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services = [Service(label, dialect=label), Service("good", text=TEXT)]
-    async with serve(services) as fleet, switchboard(monkeypatch) as board:
-        stopped, good = stopping(board, fleet, 250)
-        entrants = [type(stopped)(**{**settings_of(stopped, fleet[label]), "timeout": only(kind)}), good]
-        async with race(entrants, "count", policy=fallback()) as stream:
-            assert (stream.winner, anyio.current_time()) == ("good", LIMIT)
-            assert board.left[f"{label}.test"] == LIMIT
+async def test_the_next_is_asked_when_a_limit_has_fired(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(label: str) -> Any:
+        stopped = reaching(fleet[label], f"{label}.test", name=label, timeout=only(kind))
+        async with race([stopped, good], "count", policy=fallback()) as stream:
+            decided = (stream.winner, anyio.current_time(), board.left[f"{label}.test"])
+            await stream.collect()
         error = stream.report.entrants[0].error
         assert isinstance(error, APITimeoutError)
-        assert (error.kind, error.seconds, error.provider) == (kind, LIMIT, label)
+        return decided, (error.provider, error.kind, error.seconds)
 
-
-def settings_of(provider: HttpProvider, running: Running) -> dict[str, Any]:
-    return {
-        "model": running.service.models[0],
-        "name": provider.name,
-        "api_base": provider.api_base,
-        "api_key": "sk-test",
-    }
+    services = [*(Service(label, dialect=label) for label in ALL), Service("good", text=TEXT)]
+    async with serve(services) as fleet, switchboard(monkeypatch) as board:
+        *_, good = stopping(board, fleet, 250)
+        found = await at_once(ask)
+        assert found == {label: (("good", LIMIT, LIMIT), (label, kind, LIMIT)) for label in ALL}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -354,49 +343,55 @@ DEAF = 100.0  # seconds
 
 
 @pytest.mark.parametrize("kind", ["first_chunk", "idle", "total"])
-@pytest.mark.parametrize("transport", _FEW)
-@pytest.mark.parametrize("label", ALL)
-async def test_a_request_that_nobody_reads_is_late(
-    label: str, transport: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with fleet_of(label) as fleet, switchboard(monkeypatch) as board:
-        board.lines["deaf.test"] = slow_to_read(simulated(fleet[label]), DEAF)
-        async with open_http_client() if transport == "ours" else board.stock() as client:
-            provider = reaching(fleet[label], "deaf.test", http_client=client)
-            with pytest.raises(APITimeoutError, match=r"^deaf\.test: ") as caught:
-                await provider.complete(LONG_PROMPT, timeout=only(kind))
-            assert (caught.value.kind, caught.value.seconds) == (kind, LIMIT)
-            assert LIMIT <= anyio.current_time() <= (1.2 * LIMIT if kind == "idle" else LIMIT)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_request_that_nobody_reads_is_late(kind: str, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(label: str) -> Any:
+        board.lines[f"{label}.test"] = slow_to_read(simulated(fleet[label]), DEAF)
+        provider = reaching(fleet[label], f"{label}.test", name=label, http_client=client)
+        with pytest.raises(APITimeoutError) as caught:
+            await provider.complete(LONG_PROMPT, timeout=only(kind))
+        assert LIMIT <= anyio.current_time() <= (1.2 * LIMIT if kind == "idle" else LIMIT), label
+        return caught.value.provider, caught.value.kind, caught.value.seconds
+
+    async with fleet_of(*ALL) as fleet, switchboard(monkeypatch) as board:
+        async with opened(board, transport) as client:
+            assert await at_once(ask) == {label: (label, kind, LIMIT) for label in ALL}
         await anyio.sleep(10 * DEAF)
         assert board.open == 0
 
 
-@pytest.mark.parametrize("transport", _FEW)
-@pytest.mark.parametrize("label", OVER_HTTP)
-async def test_a_request_that_is_read_slowly_is_not_idle(
-    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
-        board.lines["slow.test"] = slow_to_read(simulated(fleet[label]), LIMIT / 8)  # a system holds much, and wakes writers late
-        async with open_http_client() if transport == "ours" else board.stock() as client:
-            provider = reaching(fleet[label], "slow.test", http_client=client)
-            completion = await provider.complete(LONG_PROMPT[: 1 << 20], timeout=Timeout(idle=LIMIT))
-    assert completion.text == TEXT
-    assert anyio.current_time() > 1.5 * LIMIT
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_request_that_is_read_slowly_is_not_idle(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(label: str) -> str:
+        line = slow_to_read(simulated(fleet[label]), LIMIT / 8)  # a system holds much, and wakes its writers late
+        board.lines[f"{label}.test"] = line
+        provider = reaching(fleet[label], f"{label}.test", http_client=client)
+        completion = await provider.complete(LONG_PROMPT[: 1 << 20], timeout=Timeout(idle=LIMIT))
+        assert anyio.current_time() > 1.5 * LIMIT
+        return completion.text
+
+    async with (
+        fleet_of(*OVER_HTTP, text=TEXT) as fleet,
+        switchboard(monkeypatch) as board,
+        opened(board, transport) as client,
+    ):
+        assert await at_once(ask, OVER_HTTP) == dict.fromkeys(OVER_HTTP, TEXT)
 
 
-@pytest.mark.parametrize("transport", _FEW)
-@pytest.mark.parametrize("label", ALL)
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_who_leaves_a_request_that_nobody_reads_waits_for_nothing(
-    label: str, transport: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with fleet_of(label) as fleet, switchboard(monkeypatch) as board:
-        board.lines["deaf.test"] = slow_to_read(simulated(fleet[label]), DEAF)
-        async with open_http_client() if transport == "ours" else board.stock() as client:
-            provider = reaching(fleet[label], "deaf.test", http_client=client)
-            with anyio.move_on_after(0.5) as scope:
-                await provider.complete(LONG_PROMPT)
-            assert scope.cancelled_caught
+    async def ask(label: str) -> float:
+        board.lines[f"{label}.test"] = slow_to_read(simulated(fleet[label]), DEAF)
+        with anyio.move_on_after(0.5) as scope:
+            await reaching(fleet[label], f"{label}.test", http_client=client).complete(LONG_PROMPT)
+        assert scope.cancelled_caught
+        return anyio.current_time()
+
+    async with fleet_of(*ALL) as fleet, switchboard(monkeypatch) as board:
+        async with opened(board, transport) as client:
+            assert await at_once(ask) == dict.fromkeys(ALL, 0.5)
         assert anyio.current_time() == 0.5
         await anyio.sleep(10 * DEAF)
         assert board.open == 0
@@ -405,22 +400,28 @@ async def test_who_leaves_a_request_that_nobody_reads_waits_for_nothing(
 # --- at close ---
 
 
-@pytest.mark.parametrize("inside", ["plain", "TLS"])
-@pytest.mark.parametrize("transport", _FEW)
-@pytest.mark.parametrize("label", ALL)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_peer_that_does_not_answer_a_good_bye_is_waited_for_a_moment(
-    label: str, transport: str, inside: str, monkeypatch: pytest.MonkeyPatch, certified: Certified
+    transport: str, scheme: str, monkeypatch: pytest.MonkeyPatch, certified: Certified
 ) -> None:
     """It never ends the body after the answer, it says no close frame, and no ``close_notify``."""
-    async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
+
+    async def ask(label: str) -> str:
         tape = await taped(board, fleet[label])
-        line = spoilt(simulated(fleet[label]), stall(len(tape) - (5 if label in OVER_HTTP else 4)))
-        board.lines["rude.test"] = encrypted(line, certified.server) if inside == "TLS" else line
-        client = open_http_client if transport == "ours" else board.stock
-        async with client(verify=certified.client) as http:
-            scheme = "https" if inside == "TLS" else "http"
-            provider = reaching(fleet[label], "rude.test", scheme=scheme, http_client=http)
-            assert (await provider.complete("count")).text == TEXT
-            await clocks.settle()
-            assert board.left["rude.test"] == anyio.current_time()
-            assert anyio.current_time() in (DRAIN, SILENCE, SILENCE + DRAIN)
+        line = spoilt(simulated(fleet[label]), stall(len(tape) - len(_LAST[label in OVER_SOCKETS])))
+        host, began = f"{label}.test", anyio.current_time()
+        board.lines[host] = encrypted(line, certified.server) if scheme == "https" else line
+        completion = await reaching(fleet[label], host, scheme=scheme, http_client=http).complete("count")
+        await clocks.settle()
+        assert board.left[host] == anyio.current_time(), label
+        assert anyio.current_time() - began <= SILENCE + DRAIN, label
+        return completion.text
+
+    async with (
+        fleet_of(*ALL, text=TEXT) as fleet,
+        switchboard(monkeypatch) as board,
+        opened(board, transport, verify=certified.client) as http,
+    ):
+        assert await at_once(ask) == dict.fromkeys(ALL, TEXT)
+        assert board.open == 0
