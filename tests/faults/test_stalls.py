@@ -22,6 +22,7 @@ from g4ftrio import AllFailed, APITimeoutError, Timeout, fallback, race
 from g4ftrio.providers import HttpProvider
 from g4ftrio.simulator import Fault, Fleet, Running, Service, serve
 from g4ftrio.simulator._peer import Peer
+from g4ftrio.transports._connect import Origin, connect
 from tests import clocks
 from tests.faults.asked import TRANSPORTS, at_once, opened, reaching
 from tests.faults.certificates import Certified
@@ -40,6 +41,7 @@ SILENCE = 2.0  # seconds without a word after a finish reason, which are the end
 KINDS = ("first_chunk", "stall", "idle", "total")
 
 _FEW = {"ours": 10, "stock": 4}  # bytes of an answer at which the short form stops it
+_STEP = 16  # bytes between the stops of the long form that are at no edge
 _AT_ONCE = 200
 _LAST = (b"0\r\n\r\n", b"\x88\x02\x03\xe8")  # with which a body, and a WebSocket, ends
 _EDGES = re.compile(rb"\r?\n|\x81")  # lines, and frames of a WebSocket
@@ -165,7 +167,7 @@ async def check_stops(label: str, transport: str, monkeypatch: pytest.MonkeyPatc
     async with fleet_of(label, text=TEXT) as fleet, switchboard(monkeypatch) as board:
         tape = await taped(board, fleet[label])
         head = tape.index(b"\r\n\r\n") + 4
-        offsets = some(edges(tape), most) if most else range(len(tape) + 1)
+        offsets = some(edges(tape), most) if most else sorted({*edges(tape), *range(0, len(tape), _STEP)})
         async with opened(board, transport) as client:
             stopped = Stopped(board, fleet[label], client)
             await stopped.ask_all(offsets)
@@ -187,7 +189,7 @@ async def test_wherever_an_answer_stops_its_limit_fires(
 @pytest.mark.long
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("label", ALL)
-async def test_at_every_byte_at_which_an_answer_stops_its_limit_fires(
+async def test_at_whatever_edge_an_answer_stops_its_limit_fires(
     label: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await check_stops(label, transport, monkeypatch, None)
@@ -395,6 +397,27 @@ async def test_who_leaves_a_request_that_nobody_reads_waits_for_nothing(
         assert anyio.current_time() == 0.5
         await anyio.sleep(10 * DEAF)
         assert board.open == 0
+
+
+async def test_a_write_that_was_cancelled_spoils_no_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = bytearray()
+
+    async def hear(peer: Peer) -> None:
+        await anyio.sleep(LIMIT)
+        while data := await peer.receive():
+            heard.extend(data)
+
+    async with switchboard(monkeypatch) as board:
+        board.lines["deaf.test"] = hear
+        stream = await connect(Origin("http", "deaf.test", 80), context=None)
+        with anyio.move_on_after(LIMIT / 2) as scope:
+            await stream.send(LONG_PROMPT.encode(), None)
+        assert scope.cancelled_caught
+        await anyio.sleep(LIMIT)
+        await stream.send(b"more", None)
+        await clocks.settle()
+        stream.close()
+    assert heard.endswith(b"more")
 
 
 # --- at close ---
