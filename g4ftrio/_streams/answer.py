@@ -138,10 +138,10 @@ class DecodedAnswer:
             if self._ended:
                 return []
             try:
-                data = await (self._last() if decoder.finished else self._carrier.pull(until))
+                data = await (self._last(until) if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
             except ProviderError as error:
-                if not (decoder.finished and isinstance(error, TruncatedError)):
+                if not (decoder.finished and isinstance(error, TruncatedError | APITimeoutError)):
                     raise self._signed(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
@@ -200,10 +200,13 @@ class DecodedAnswer:
         """Note on what only this service understands that it is this service's."""
         return [replace(each, provider=self._owner) if isinstance(each, _OWNED) else each for each in chunks]
 
-    async def _last(self) -> Any:
-        """Read after a finish reason: nothing but usage can follow, and some servers then neither write nor close."""
+    async def _last(self, until: float) -> Any:
+        """Read after a finish reason: nothing but usage can follow, and some servers then neither write nor close.
+
+        Nothing is missing, so a limit that is reached here is an end, and no error.
+        """
         began = current_time()
-        with CancelScope(deadline=began + self._patience):
+        with CancelScope(deadline=min(until, began + self._patience)):
             try:
                 return await self._carrier.pull()
             finally:

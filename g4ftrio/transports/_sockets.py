@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 import httpx
 
-__all__ = ("LOST", "READ_SIZE", "Stream", "in_trio", "is_readable", "read_error", "reason", "too_late")
+__all__ = ("LOST", "READ_SIZE", "Stream", "in_trio", "is_readable", "read_error", "reason", "too_late", "untaken")
 
 READ_SIZE = 64 * 1024
 LOST = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)  # what a broken stream raises
@@ -24,7 +24,7 @@ class Stream(Protocol):
     async def send(self, data: bytes, timeout: float | None) -> None:
         """Hand all of it to the network. What a cancelled one has sent is unknown.
 
-        :raises httpx.WriteTimeout: after ``timeout`` seconds
+        :raises httpx.WriteTimeout: the peer took nothing for ``timeout`` seconds
         """
 
     async def receive(self, timeout: float | None, until: float = inf) -> bytes:
@@ -71,6 +71,11 @@ def too_late(timeout: float | None) -> httpx.ReadTimeout:
     """What a reader gets that has waited too long."""
     within = f" within {timeout:g} s" if timeout is not None else " in time"
     return httpx.ReadTimeout(f"no byte of the answer came{within}")
+
+
+def untaken(timeout: float) -> httpx.WriteTimeout:
+    """What a writer gets whose peer does not read."""
+    return httpx.WriteTimeout(f"the peer took nothing of the request within {timeout:g} s")
 
 
 def read_error(error: BaseException) -> httpx.TransportError:

@@ -13,12 +13,12 @@ from math import inf
 from typing import Any
 
 import anyio
-import httpx
 
-from g4ftrio.transports._sockets import is_readable, too_late
+from g4ftrio.transports._sockets import is_readable, too_late, untaken
 
 __all__ = ("AsyncioSocket", "dial")
 
+_LOOKS = 16  # at what a peer has taken, in the time that it may take nothing
 _FULL = 256 * 1024  # bytes that wait to be read before the kernel is left to hold back the peer
 
 
@@ -118,14 +118,21 @@ class AsyncioSocket(asyncio.Protocol):
     async def send(self, data: bytes, timeout: float | None) -> None:
         self._raise_if_lost()
         self._transport.write(data)
-        if self._drained is None:
-            return
-        try:
-            with anyio.fail_after(timeout):
-                await self._drained
-        except TimeoutError:
-            raise httpx.WriteTimeout(f"the peer did not take the whole request within {timeout:g} s") from None
-        self._raise_if_lost()
+        if self._drained is not None:
+            await self._drain(inf if timeout is None else timeout)
+            self._raise_if_lost()
+
+    async def _drain(self, limit: float) -> None:
+        """Wait until the peer has taken enough; how much it takes can only be looked at now and then."""
+        left, due = inf, inf
+        while (drained := self._drained) is not None:
+            now, size = self._loop.time(), self._transport.get_write_buffer_size()
+            if size < left:
+                left, due = size, now + limit
+            elif now >= due:
+                raise untaken(limit)
+            wait = min(limit / _LOOKS, due - now)
+            await asyncio.wait((drained,), timeout=None if wait == inf else wait)  # a bare await would cancel it, too
 
     async def receive(self, timeout: float | None, until: float = inf) -> bytes:
         pieces = self._pieces

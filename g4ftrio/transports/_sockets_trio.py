@@ -13,11 +13,10 @@ from math import inf
 from typing import Any
 
 import anyio
-import httpx
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
-from g4ftrio.transports._sockets import READ_SIZE, is_readable, too_late
+from g4ftrio.transports._sockets import READ_SIZE, is_readable, too_late, untaken
 from g4ftrio.transports._watchdog_trio import watchdog
 
 __all__ = ("TrioSocket", "dial")
@@ -51,12 +50,13 @@ class TrioSocket:
             return
         limit = inf if timeout is None else timeout
         try:
-            with trio.fail_after(limit):
+            with trio.fail_after(limit) as scope:
                 while rest:
                     await wait_writable(self._sock)
                     rest = rest[self._send_some(rest) :]
+                    scope.deadline = self._now() + limit
         except trio.TooSlowError:
-            raise httpx.WriteTimeout(f"the peer did not take the whole request within {limit:g} s") from None
+            raise untaken(limit) from None
         except trio.ClosedResourceError:
             raise anyio.ClosedResourceError from None
 

@@ -157,7 +157,7 @@ def _no_such_name(_: object, watch: Watch) -> Error:
 
 
 def _not_trusted(error: ssl.SSLCertVerificationError, watch: Watch) -> Error:
-    why = getattr(error, "verify_message", "") or "it could not be verified"
+    why = getattr(error, "verify_message", "").rstrip(".") or "it could not be verified"
     advice = "Pass an http_client with a verify= that knows who signed it."
     return APIConnectionError(f"the certificate of {watch.host} was not accepted: {why}. {advice}")
 

@@ -15,8 +15,10 @@ from msgspec import structs
 
 from g4ftrio._words.errors import SetupError, status_error
 from g4ftrio._words.request import Call
+from g4ftrio.transports._connecting import Connecting
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
+from g4ftrio.transports._pieces import in_pieces
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
 from g4ftrio.transports._translation import Watch
@@ -154,17 +156,30 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
     if short is not None and where is not None:
         return await _ask_directly(short, where, call, watch)
     with watch:
-        request = client.build_request(
-            call.method,
-            call.url,
-            content=call.body or None,
-            headers=encode_fields(call.headers),
-            extensions={"timeout": watch.limits(), "trace": watch.trace},
-        )
-        check_fields(request.headers.raw)
-        response = await client.send(request, stream=True, follow_redirects=False)
+        response = await _sent(client, call, watch)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
-    return Response(response.status_code, response.headers, str(request.url), body_of(response), watch)
+    return Response(response.status_code, response.headers, str(response.request.url), body_of(response), watch)
+
+
+async def _sent(client: httpx.AsyncClient, call: Call, watch: Watch) -> httpx.Response:
+    """Send a call through the client."""
+
+    async def trace(event: str, info: Mapping[str, Any]) -> None:
+        connecting.note(event, info)
+        await watch.trace(event, info)
+
+    request = client.build_request(
+        call.method,
+        call.url,
+        content=call.body or None,
+        headers=encode_fields(call.headers),
+        extensions={"timeout": watch.limits(), "trace": trace},
+    )
+    check_fields(request.headers.raw)
+    if call.body:
+        request.stream = in_pieces(request.stream, call.body)
+    async with Connecting(watch.timeout.connect) as connecting:
+        return await client.send(request, stream=True, follow_redirects=False)
 
 
 async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:

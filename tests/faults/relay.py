@@ -18,7 +18,7 @@ import anyio
 
 from g4ftrio.simulator._peer import Peer
 
-__all__ = ("Relay", "Said", "Spoiler", "begin", "cut", "faithful", "relayed", "split", "stall")
+__all__ = ("Relay", "Said", "Spoiler", "begin", "between", "cut", "faithful", "relayed", "split", "stall")
 
 _LINGER = 5.0  # seconds that a client has to go after a FIN, before the connection is closed under it
 _READ = 64 * 1024
@@ -130,7 +130,7 @@ class Relay:
             raw = _socket()
             raw.connect_ex(self._service)
             await anyio.wait_writable(raw)
-            await self._connected(client, Peer(raw))
+            await between(client, Peer(raw), self.spoiler)
         finally:
             client.close()
             self.open -= 1
@@ -143,19 +143,21 @@ class Relay:
             while self.open:
                 await self._quiet.wait()
 
-    async def _connected(self, client: Peer, service: Peer) -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_upstream, client, service, tasks.cancel_scope)
-                try:
-                    await self.spoiler(Said(service), client)
-                except OSError:  # the client is gone
-                    tasks.cancel_scope.cancel()
-                if client.is_aborted:
-                    tasks.cancel_scope.cancel()
-                tasks.cancel_scope.deadline = anyio.current_time() + _LINGER
-        finally:
-            service.close()
+
+async def between(client: Peer, service: Peer, spoiler: Spoiler) -> None:
+    """Pass on what the two say until one of them is gone, and close the service's side."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_upstream, client, service, tasks.cancel_scope)
+            try:
+                await spoiler(Said(service), client)
+            except OSError:  # the client is gone
+                tasks.cancel_scope.cancel()
+            if client.is_aborted:
+                tasks.cancel_scope.cancel()
+            tasks.cancel_scope.deadline = anyio.current_time() + _LINGER
+    finally:
+        service.close()
 
 
 async def _upstream(client: Peer, service: Peer, scope: anyio.CancelScope) -> None:
