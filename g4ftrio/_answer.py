@@ -141,7 +141,7 @@ class DecodedAnswer:
                 data = await (self._last() if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
             except ProviderError as error:
-                if not (decoder.finished and isinstance(error, TruncatedError)):
+                if not (isinstance(error, TruncatedError) and self._is_whole()):
                     raise self._signed(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
@@ -190,6 +190,10 @@ class DecodedAnswer:
         chunks = self._decoder.feed(frames)
         self._ended = self._decoder.done
         return self._owned(chunks) if self._ended else chunks
+
+    def _is_whole(self) -> bool:
+        """Whether nothing that matters is lost with the connection."""
+        return self._decoder.finished and not getattr(self._decoder, "may_go_on", False)
 
     def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
         self._ended = True
