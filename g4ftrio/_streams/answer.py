@@ -141,7 +141,7 @@ class DecodedAnswer:
                 data = await (self._last(until) if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
             except ProviderError as error:
-                if not (decoder.finished and isinstance(error, TruncatedError | APITimeoutError)):
+                if not self._is_an_end(error):
                     raise self._signed(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
@@ -190,6 +190,12 @@ class DecodedAnswer:
         chunks = self._decoder.feed(frames)
         self._ended = self._decoder.done
         return self._owned(chunks) if self._ended else chunks
+
+    def _is_an_end(self, error: ProviderError) -> bool:
+        """Whether nothing is lost by what went wrong: the answer was whole, or had nothing but usage to come."""
+        if isinstance(error, TruncatedError):
+            return self._decoder.finished and not getattr(self._decoder, "may_go_on", False)
+        return self._decoder.finished and isinstance(error, APITimeoutError)
 
     def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
         self._ended = True

@@ -17,7 +17,7 @@ from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
-from g4ftrio.dialects._unreadable import UNREADABLE, note_unknown, payload, unreadable
+from g4ftrio.dialects._unreadable import UNREADABLE, is_cut_object, note_unknown, payload, unreadable
 
 __all__ = ("NAME", "AnthropicDecoder")
 
@@ -228,7 +228,7 @@ class AnthropicDecoder:
 
     def _read_unreadable(self, frame: bytes, error: Exception) -> None:
         event = getattr(frame, "event", "")
-        if event == "error":
+        if event == "error" and not is_cut_object(frame):
             self.error = _error(frame)
         elif event != "ping" and frame.strip() != b"null" and not _DONE.startswith(frame.strip()):
             found = unreadable(frame, error)

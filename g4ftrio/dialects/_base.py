@@ -16,6 +16,9 @@ __all__ = ("Decoder", "Dialect", "Dialogue", "SocketDialect", "expressed", "stop
 class Decoder(Protocol):
     """Reads one answer. It never raises: what went wrong is in ``error``, after the chunks that came before it.
 
+    One whose wire lets an answer go on after what looked like its end has a true attribute ``may_go_on``: there a
+    connection that breaks is a cut, even where it is finished.
+
     :ivar finished: the answer is whole, though something may follow that is worth waiting for a little: usage
     :ivar done: the dialect's end marker was read; what follows is not the answer's
     :ivar error: what went wrong; nothing more comes after it

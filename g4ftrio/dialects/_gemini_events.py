@@ -100,6 +100,8 @@ class GeminiDecoder:
     :ivar finished: a finish reason was read
     """
 
+    may_go_on = True
+
     def __init__(self) -> None:
         self.done = False
         self.finished = False
@@ -153,8 +155,7 @@ class GeminiDecoder:
                 if self.error is not None:
                     return
         except UNREADABLE as error:
-            found = unreadable(frame, error)
-            self.error = None if self.finished and isinstance(found, TruncatedError) else found
+            self.error = unreadable(frame, error)
 
     def _read(self, event: _Event, frame: bytes, chunks: list[Chunk]) -> None:
         self._usage = event.usage_metadata or self._usage

@@ -15,7 +15,7 @@ from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
-from g4ftrio.dialects._unreadable import UNREADABLE, payload, unreadable
+from g4ftrio.dialects._unreadable import UNREADABLE, is_cut_object, payload, unreadable
 
 __all__ = ("OpenAIChatDecoder",)
 
@@ -234,7 +234,7 @@ class OpenAIChatDecoder:
     def _read_unknown(self, frame: bytes, error: Exception | None = None) -> None:
         """Judge a frame that is no piece of an answer: an error, something harmless, or nothing that can be read."""
         event = getattr(frame, "event", "").lower()
-        if event == "error":
+        if event == "error" and not is_cut_object(frame):
             self.error = _error(frame)
         elif found := error_in(payload(frame)):
             self.error = found

@@ -29,7 +29,7 @@ from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._responses_calls import ResponsesCalls
 from g4ftrio.dialects._responses_items import FunctionCall, chunks_of, item_of, to_send_back
-from g4ftrio.dialects._unreadable import UNREADABLE, note_unknown, payload, unreadable
+from g4ftrio.dialects._unreadable import UNREADABLE, is_cut_object, note_unknown, payload, unreadable
 
 __all__ = ("NAME", "OpenAIResponsesDecoder")
 
@@ -165,7 +165,7 @@ class OpenAIResponsesDecoder:
             is_other = isinstance(name, str) and name not in ("", *_READERS)
         else:
             name = frame.event if isinstance(frame, NamedFrame) else ""
-            is_other = name != "" and not name.startswith("response.")
+            is_other = name != "" and not name.startswith("response.") and not is_cut_object(frame)
         if is_other or error_in(held) is not None:
             self._read_other(str(name or ""), frame, chunks)
         else:

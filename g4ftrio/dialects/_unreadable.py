@@ -9,7 +9,7 @@ import msgspec
 from g4ftrio._words.errors import APIResponseValidationError, ProviderError, TruncatedError, excerpt
 from g4ftrio.dialects._error_body import error_in
 
-__all__ = ("UNREADABLE", "is_cut", "note_unknown", "payload", "unreadable")
+__all__ = ("UNREADABLE", "is_cut", "is_cut_object", "note_unknown", "payload", "unreadable")
 
 UNREADABLE = (ValueError, RecursionError)  # all that a decoder of JSON and UTF-8 raises
 _CUT = "Input data was truncated"  # msgspec's words for JSON that ends too early
@@ -43,6 +43,11 @@ def is_cut(frame: bytes) -> bool:
     except UNREADABLE as error:
         return str(error) == _CUT
     return False
+
+
+def is_cut_object(frame: bytes) -> bool:
+    """Whether this is the beginning of an object; of a bare word nobody knows whether more of it was to come."""
+    return frame.lstrip().startswith(b"{") and is_cut(frame)
 
 
 def note_unknown(what: str) -> None:
