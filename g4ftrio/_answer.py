@@ -142,7 +142,7 @@ class DecodedAnswer:
             try:
                 data = await (self._last() if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
-                if not chunks and current_time() >= until:  # as long as there is something to read, no read is late
+                if not chunks and current_time() >= until:  # a read that does not wait is never late
                     raise APITimeoutError("idle", self._timeout.idle)
             except ProviderError as error:
                 if not (decoder.finished and isinstance(error, TruncatedError)):

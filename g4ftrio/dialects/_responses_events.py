@@ -154,7 +154,10 @@ class OpenAIResponsesDecoder:
             try:
                 event = _ONE.decode(data)
             except UNREADABLE as error:
-                self._read_undecoded(frame, error)
+                if texts := self._only_texts(array_of((data,)), 1):  # which asks for less
+                    chunks += texts
+                else:
+                    self._read_undecoded(frame, error)
             else:
                 self._read(event, frame, chunks)
 

@@ -156,7 +156,9 @@ class WebSocket:
         while not (self._ready or self._frames.ended):
             self._ready = self._frames.feed(await self._response.pull(until))
             await self._flush(until)
-            if not self._ready and anyio.current_time() >= until:  # as long as there is something to read, no read is late
+            if (
+                not self._ready and anyio.current_time() >= until
+            ):  # as long as there is something to read, no read is late
                 raise self._late()
         messages, self._ready = self._ready, []
         if not messages and (error := self._failure()) is not None:

@@ -29,7 +29,7 @@ from g4ftrio.dialects.openai_responses import OpenAIResponses
 from g4ftrio.dialects.openai_responses_socket import OpenAIResponsesSocket
 from g4ftrio.dialects.openchat import OpenChat
 
-__all__ = ("DIALECTS", "WIRES", "Words", "Wire", "modules_with_schemas")
+__all__ = ("DIALECTS", "WIRES", "Wire", "Words", "modules_with_schemas")
 
 DIALECTS = Path(__file__).parents[2] / "g4ftrio" / "dialects"
 _TAPES = Path(__file__).parents[1] / "dialects" / "tapes"
@@ -124,11 +124,10 @@ def _texts(key: str, node: Any) -> Iterator[tuple[str, str]]:
 
 
 _IMAGES = (
-    b'{"created": 1, "data": [{"url": "https://img.test/1.png", "revised_prompt": "a cat"}, {"b64_json": "iVBORw0KGgo="}],'
-    b' "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}}',
+    b'{"data": [{"url": "https://img.test/1.png", "revised_prompt": "a cat"}], "usage": {"input_tokens": 3}}',
+    b'{"data": [{"b64_json": "iVBORw0KGgo="}], "usage": {"output_tokens": 4}}',
     b'{"error": {"message": "no", "type": "invalid_request_error", "code": "content_policy_violation"}}',
 )
-
 _RESPONSES = ("_responses_events", "_responses_items")
 
 WIRES: dict[str, Wire] = {
