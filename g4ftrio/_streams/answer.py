@@ -28,7 +28,7 @@ from g4ftrio._words.chunks import (
     ProviderMetadata,
     ToolCallDelta,
 )
-from g4ftrio._words.errors import APITimeoutError, ProviderError, TruncatedError, mask
+from g4ftrio._words.errors import APIResponseValidationError, APITimeoutError, ProviderError, TruncatedError, mask
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
 from g4ftrio._words.timeouts import Timeout, Waits
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
     from g4ftrio.dialects._base import Decoder, Dialect
 
-__all__ = ("DecodedAnswer", "GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
+__all__ = ("MAX_ANSWER", "DecodedAnswer", "GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
 
+MAX_ANSWER = 256 << 20  # bytes as they come on the wire; an hour of sound has 220 MiB
 _SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
 _OWNED = (Conversation, ProviderMetadata)
 _DRAIN = 0.05  # seconds; the last bytes of a body often come apart from the answer's end marker
@@ -111,6 +112,7 @@ class DecodedAnswer:
         self._detached = False
         self._ended = False
         self._patience = _SILENCE_IS_THE_END
+        self._size = 0
 
     async def __aenter__(self) -> Source[Chunk]:
         try:
@@ -140,6 +142,8 @@ class DecodedAnswer:
             try:
                 data = await (self._last(until) if decoder.finished else self._carrier.pull(until))
                 chunks = self._read(data)
+                if not chunks and current_time() >= until:  # a read that does not wait is never late
+                    raise APITimeoutError("idle", self._timeout.idle)
             except ProviderError as error:
                 if not self._is_an_end(error):
                     raise self._signed(error) from error.__cause__
@@ -182,6 +186,12 @@ class DecodedAnswer:
         client = self._open_client()
         self._own.append(client)
         return client
+
+    def _measure(self, size: int) -> None:
+        """Count the bytes that came: what never ends must not be gathered for ever."""
+        self._size += size
+        if self._size > MAX_ANSWER:
+            raise APIResponseValidationError(f"an answer of more than {MAX_ANSWER >> 20} MiB")
 
     def _read(self, data: Any) -> list[Chunk]:
         frames = self._frames(data)
@@ -261,7 +271,10 @@ class HttpAnswer(DecodedAnswer):
         self._framer = self._dialect.framer(response.content_type)
 
     def _frames(self, data: bytes | None) -> Sequence[bytes]:
-        return self._framer.feed(data) if data else self._framer.close()
+        if not data:
+            return self._framer.close()
+        self._measure(len(data))
+        return self._framer.feed(data)
 
 
 class GeneratorAnswer:
@@ -374,7 +387,10 @@ class Patient:
         if not self._keeps_time:
             batch = await self._watched(self._source.pull)
         else:  # a scope around a read costs as much as the read
-            until = self._waits.begin(self._now())
+            now = self._now()
+            until = self._waits.begin(now)
+            if until <= now:  # chunks that came at once, over and over, made no read late
+                raise self._late()
             try:
                 batch = await self._source.pull(until)
             except APITimeoutError:

@@ -6,11 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
-from anyio import CancelScope
-
 from g4ftrio._streams.answer import DecodedAnswer
 from g4ftrio._words.chunks import Chunk
-from g4ftrio._words.errors import APITimeoutError, ProviderError, TruncatedError
+from g4ftrio._words.errors import ProviderError, TruncatedError
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
 from g4ftrio._words.timeouts import Timeout
@@ -65,12 +63,14 @@ class SocketAnswer(DecodedAnswer):
                 record=self._record,
                 secrets=self._secrets,
             )
-            self._carrier = talk = _Talk(socket, self._decoder, self._timeout)
+            self._carrier = talk = _Talk(socket, self._decoder)
             await talk.say()
         except ProviderError as error:
             raise self._signed(error) from error.__cause__
 
     def _frames(self, data: list[bytes] | None) -> Sequence[bytes]:
+        if data:
+            self._measure(sum(map(len, data)))
         return data or ()
 
     def _read_end(self, frames: Sequence[bytes]) -> list[Chunk]:
@@ -84,10 +84,9 @@ class SocketAnswer(DecodedAnswer):
 class _Talk:
     """A socket, on which what there is to say is said before each read; to say it sooner could cost chunks."""
 
-    def __init__(self, socket: WebSocket, dialogue: Dialogue, timeout: Timeout) -> None:
+    def __init__(self, socket: WebSocket, dialogue: Dialogue) -> None:
         self._socket = socket
         self._dialogue = dialogue
-        self._timeout = timeout
         self.drain, self.aclose, self.close_now = socket.drain, socket.aclose, socket.close_now
 
     @property
@@ -99,9 +98,6 @@ class _Talk:
         return await self._socket.pull(until)
 
     async def say(self, until: float = inf) -> None:
-        """Send what there is to say now. A read looks at the clock itself, this does not."""
+        """Send what there is to say now."""
         if messages := self._dialogue.outgoing():
-            with CancelScope(deadline=until) as scope:
-                await self._socket.send(*messages)
-            if scope.cancelled_caught:
-                raise APITimeoutError("idle", self._timeout.idle)
+            await self._socket.send(*messages, until=until)

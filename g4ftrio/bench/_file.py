@@ -24,6 +24,7 @@ class _LastLine(Struct):
 
 
 _LAST = b'{"ending":'
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Writer:
@@ -87,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> Run:
 def _read(file: BinaryIO, where: str) -> Run:
     try:
         setup = msgspec.json.decode(file.readline(), type=Setup)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise SetupError(f"{where} does not begin as a run does: {error}") from None
     ending: Ending | None = None
     records = []
@@ -106,7 +107,7 @@ def _lines(file: BinaryIO, where: str) -> Iterator[RequestRecord | Ending]:
     for number, line in enumerate(file, 2):
         try:
             yield decode_ending(line).ending if line.startswith(_LAST) else decode_record(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             if not line.endswith(b"\n"):
                 return  # it was cut here
             raise SetupError(f"{where} line {number} is no request's: {error}") from None

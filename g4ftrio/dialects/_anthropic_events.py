@@ -15,6 +15,7 @@ from g4ftrio._words.chunks import Chunk, FinishReason, ProviderMetadata, Reasoni
 from g4ftrio._words.errors import ProviderError, TruncatedError, status_error
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
+from g4ftrio.dialects._depth import is_shallow
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
 from g4ftrio.dialects._unreadable import UNREADABLE, is_cut_object, note_unknown, payload, unreadable
@@ -194,9 +195,10 @@ class AnthropicDecoder:
         """Say that no frame follows; gives what was still held back."""
         if self.done or self.error is not None:
             return []
+        chunks: list[Chunk] = []
         if self.finished:
-            self.done = True
-            return self._ending()
+            self._conclude(b"", chunks)
+            return chunks
         self.error = TruncatedError("it ended without a stop reason and without message_stop")
         return self._usage_chunks()
 
@@ -209,8 +211,16 @@ class AnthropicDecoder:
             if self.error is not None:
                 return
             if self.done:
-                chunks += self._ending()
+                self._conclude(frame, chunks)
                 return
+
+    def _conclude(self, frame: bytes, chunks: list[Chunk]) -> None:
+        """End the answer; of a call whose block was not ended, the input is looked at only now."""
+        try:
+            chunks += self._ending()
+            self.done = True
+        except UNREADABLE as error:
+            self.done, self.error = False, unreadable(frame, error)
 
     def _event(self, frame: bytes) -> _Event | None:
         """Decode one frame; None where it is to be passed over, or where it is an error."""
@@ -355,9 +365,10 @@ class AnthropicDecoder:
         if _REBUILT.issuperset(kinds) or kinds[-1] in _THOUGHTS:
             return []
         try:
-            return [block.whole() for block in self._blocks]
+            turn = [block.whole() for block in self._blocks]
         except UNREADABLE:
             return []
+        return turn if is_shallow(turn) else []
 
     def _usage_chunks(self) -> list[Chunk]:
         read = [count(self._usage, name) for name in _READ]

@@ -47,14 +47,15 @@ def read_error(body: bytes) -> tuple[str, str]:
 
 
 def error_in(payload: Any) -> APIStatusError | None:
-    """Give the error that a decoded payload is, or None where it is something else.
+    """Give the error that a decoded payload, or one of the first in a list, is; None where it is something else.
 
     :param payload: JSON that came where a piece of an answer was due
     """
-    if isinstance(payload, list):
-        return next((error for error in map(error_in, payload[:_SEVERAL]) if error is not None), None)
-    if not isinstance(payload, Mapping) or not _is_error(payload):
-        return None
+    payloads = payload[:_SEVERAL] if isinstance(payload, list) else [payload]
+    return next((_error_of(each) for each in payloads if isinstance(each, Mapping) and _is_error(each)), None)
+
+
+def _error_of(payload: Mapping[str, Any]) -> APIStatusError:
     code = _code(payload)
     return status_error(_status(payload), _words(payload) or code, code=code, retry_after=_delay(payload))
 
@@ -77,9 +78,9 @@ def _json(body: bytes) -> Any:
 def _is_error(payload: Mapping[str, Any]) -> bool:
     if any(payload.get(mark) for mark in _MARKS):
         return True
-    kind = f"{payload.get('object') or ''}{payload.get('type') or ''}"
-    if kind:
-        return "error" in kind.lower() or _status(payload) is not None
+    kinds = [kind for kind in (payload.get("object"), payload.get("type")) if kind]
+    if kinds:
+        return any("error" in kind.lower() for kind in kinds if isinstance(kind, str)) or _status(payload) is not None
     said = payload.get("message")  # on some wires an object, which is a piece of the answer
     return bool(payload.get("detail") or (isinstance(said, str) and said))
 
@@ -102,7 +103,8 @@ def _words(node: Any, depth: int = _DEPTH) -> str:
 def _place(node: Mapping[str, Any]) -> str:
     """Where in the request it was, in FastAPI's form: ``["body", "messages", 0]``."""
     where = node.get("loc")
-    return ".".join(map(str, where[:_SEVERAL])) + ": " if isinstance(where, list) and where else ""
+    steps = [str(step) for step in where[:_SEVERAL] if isinstance(step, str | int)] if isinstance(where, list) else []
+    return ".".join(steps) + ": " if steps else ""
 
 
 def _cause(node: Mapping[str, Any]) -> str:
@@ -130,13 +132,14 @@ def _details(payload: Any, kind: str) -> Iterator[Mapping[str, Any]]:
     for level in _levels(payload):
         details = level.get("details")
         for detail in details[:_SEVERAL] if isinstance(details, list) else ():
-            if isinstance(detail, Mapping) and str(detail.get("@type")).endswith(kind):
+            if isinstance(detail, Mapping) and isinstance(name := detail.get("@type"), str) and name.endswith(kind):
                 yield detail
 
 
 def _delay(payload: Any) -> float | None:
-    told = (_DELAY.fullmatch(str(detail.get("retryDelay"))[:30]) for detail in _details(payload, ".RetryInfo"))
-    return next((min(float(delay[1]), _DAY) for delay in told if delay), None)
+    told = (detail.get("retryDelay") for detail in _details(payload, ".RetryInfo"))
+    read = (_DELAY.fullmatch(delay[:30]) for delay in told if isinstance(delay, str))
+    return next((min(float(delay[1]), _DAY) for delay in read if delay), None)
 
 
 def _code(payload: Any) -> str:

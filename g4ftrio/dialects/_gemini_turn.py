@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from g4ftrio._words.chunks import AudioResponse, Chunk, FinishReason, ImageResponse, ProviderMetadata, Reasoning, Usage
 from g4ftrio.dialects._counts import count
+from g4ftrio.dialects._depth import is_shallow
 from g4ftrio.dialects._tool_calls import ToolCallAssembler
 from g4ftrio.dialects._unreadable import note_unknown
 
@@ -153,9 +154,10 @@ class Turn:
             self._text = []
 
     def _state(self) -> list[dict[str, Any]]:
-        """Give the parts, or none where the common shape holds all that is in them."""
+        """Give the parts, or none where the common shape holds all that is in them, or nobody could copy them."""
         self._end_text()
-        return self._parts if any(part.keys() - _REBUILT for part in self._parts) else []
+        has_more = any(part.keys() - _REBUILT for part in self._parts)
+        return self._parts if has_more and is_shallow(self._parts) else []
 
 
 def usage_of(told: Any) -> Usage | None:

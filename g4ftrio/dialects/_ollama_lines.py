@@ -125,17 +125,23 @@ class OllamaDecoder:
 
     def _read(self, lines: Iterable[_Line], frames: Sequence[bytes], chunks: list[Chunk]) -> None:
         for number, line in enumerate(lines):
-            if line.message is not None:
-                self._read_message(line.message, chunks)
-            if line.error:
-                self.error = error_in(payload(frames[number]))
-            elif line.done:
-                self.done = self.finished = True
-                chunks += self._ending(line)
-            elif line.message is None:
-                self._read_unknown(frames[number])
+            try:
+                self._read_line(line, frames[number], chunks)
+            except UNREADABLE as error:
+                self.error = unreadable(frames[number], error)
             if self.done or self.error is not None:
                 return
+
+    def _read_line(self, line: _Line, frame: bytes, chunks: list[Chunk]) -> None:
+        if line.message is not None:
+            self._read_message(line.message, chunks)
+        if line.error:
+            self.error = error_in(payload(frame))
+        elif line.done:
+            self.done = self.finished = True
+            chunks += self._ending(line)
+        elif line.message is None:
+            self._read_unknown(frame)
 
     def _read_text(self, message: _Text | _Message, chunks: list[Chunk]) -> None:
         if message.thinking:

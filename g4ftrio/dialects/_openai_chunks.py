@@ -168,18 +168,24 @@ class OpenAIChatDecoder:
 
     def _read(self, events: Iterable[_Event], frames: Sequence[bytes], chunks: list[Chunk]) -> None:
         for number, event in enumerate(events):
-            choices = event.choices
-            if event.usage:
-                self._usage = event.usage
-            elif not choices:
-                self._read_unknown(frames[number])
-            if event.error:
-                self.error = _error(frames[number])
-            for choice in choices or ():
-                if not choice.index:
-                    self._read_choice(choice, chunks)
+            try:
+                self._read_event(event, frames[number], chunks)
+            except UNREADABLE as error:
+                self.error = unreadable(frames[number], error)
             if self.error is not None:
                 return
+
+    def _read_event(self, event: _Event, frame: bytes, chunks: list[Chunk]) -> None:
+        choices = event.choices
+        if event.usage:
+            self._usage = event.usage
+        elif not choices:
+            self._read_unknown(frame)
+        if event.error:
+            self.error = _error(frame)
+        for choice in choices or ():
+            if not choice.index:
+                self._read_choice(choice, chunks)
 
     def _read_choice(self, choice: _Choice, chunks: list[Chunk]) -> None:
         delta = choice.delta

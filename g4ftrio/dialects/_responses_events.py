@@ -26,6 +26,7 @@ from g4ftrio._words.chunks import (
 from g4ftrio._words.errors import APIStatusError, TruncatedError, status_error
 from g4ftrio.dialects._batch import array_of, decoded
 from g4ftrio.dialects._counts import count
+from g4ftrio.dialects._depth import is_shallow
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._responses_calls import ResponsesCalls
 from g4ftrio.dialects._responses_items import FunctionCall, chunks_of, item_of, to_send_back
@@ -153,11 +154,14 @@ class OpenAIResponsesDecoder:
             try:
                 event = _ONE.decode(data)
             except UNREADABLE as error:
-                self._read_undecoded(frame, error, chunks)
+                if texts := self._only_texts(array_of((data,)), 1):  # which asks for less
+                    chunks += texts
+                else:
+                    self._read_undecoded(frame, error)
             else:
                 self._read(event, frame, chunks)
 
-    def _read_undecoded(self, frame: bytes, error: Exception, chunks: list[Chunk]) -> None:
+    def _read_undecoded(self, frame: bytes, error: Exception) -> None:
         """Judge a frame that is no event of a known form: one of an unknown type, an error, or nothing readable."""
         held = payload(frame)
         if isinstance(held, Mapping):
@@ -166,10 +170,10 @@ class OpenAIResponsesDecoder:
         else:
             name = frame.event if isinstance(frame, NamedFrame) else ""
             is_other = name != "" and not name.startswith("response.") and not is_cut_object(frame)
-        if is_other or error_in(held) is not None:
-            self._read_other(str(name or ""), frame, chunks)
+        if is_other:
+            self._judge(str(name), frame, held)
         else:
-            self.error = unreadable(frame, error)
+            self.error = _failure(frame) if error_in(held) is not None else unreadable(frame, error)
 
     def _read(self, event: _Event, frame: bytes, chunks: list[Chunk]) -> None:
         if not event.type and isinstance(frame, NamedFrame):
@@ -184,11 +188,16 @@ class OpenAIResponsesDecoder:
 
     def _read_other(self, name: str, frame: bytes, chunks: list[Chunk]) -> None:
         held = payload(frame)
-        is_step = name.startswith("response.") and "error" not in name  # of the service's own tools, say
         if not name and _is_response(held):
             response = msgspec.convert(held, _Response)
             self._conclude(response.status or "completed", response, chunks)
-        elif name == "error" or (not is_step and error_in(held) is not None):
+        else:
+            self._judge(name, frame, held)
+
+    def _judge(self, name: str, frame: bytes, held: Any) -> None:
+        """Tell what an event is that is no piece of the answer: an error, or a step on the way."""
+        is_step = name.startswith("response.") and "error" not in name  # of the service's own tools, say
+        if name == "error" or (not is_step and error_in(held) is not None):
             self.error = _failure(frame)
         elif name and name not in _SILENT and not name.endswith(_SILENT_ENDINGS):
             self._report(f"an event of the type {name!r}")
@@ -256,7 +265,7 @@ class OpenAIResponsesDecoder:
         kept: list[Chunk] = []
         is_stored = response.store is not False
         items = to_send_back(response.output or self._items, is_stored=is_stored) if outcome == "completed" else None
-        if items:
+        if items and is_shallow(items):
             kept.append(ProviderMetadata(NAME, items))
         if response.id and is_stored:
             kept.append(Conversation("", {"response_id": response.id}))

@@ -80,7 +80,7 @@ def _begins(call: _Call, id: str, name: str, piece: str) -> bool:  # noqa: A002 
         return id != call.id
     if name != call.name:
         return call.name != ""
-    return call.ends() and piece.lstrip().startswith("{")
+    return piece.lstrip().startswith("{") and call.ends()  # in this order no piece is looked through twice
 
 
 def _encoded(arguments: Any) -> str:

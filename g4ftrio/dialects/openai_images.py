@@ -19,6 +19,7 @@ from g4ftrio._words.errors import APIResponseValidationError, MessagesError, Set
 from g4ftrio._words.messages import image_type, plain_text
 from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
+from g4ftrio.dialects._counts import count
 from g4ftrio.dialects._error_body import error_in, read_error
 from g4ftrio.dialects._model_list import read_models
 
@@ -160,9 +161,8 @@ def _url(image: _Image) -> str:
 
 
 def _usage(usage: Any) -> list[Chunk]:
-    counts = usage if isinstance(usage, dict) else {}
     read, written = (
-        next((n for name in names if isinstance(n := counts.get(name), int) and n >= 0), None)
+        next((n for name in names if (n := count(usage, name)) is not None), None)
         for names in (("input_tokens", "prompt_tokens"), ("output_tokens", "completion_tokens"))
     )
     return [] if read is None and written is None else [Usage(read, written)]

@@ -55,8 +55,8 @@ class Body(httpx.AsyncByteStream):
         self._step = None if self._trace is None else exchange.call.step("receive_response_body")
         self._reading = False
         self._closed = False
-        self._error: httpx.TransportError | None = None
-        if self._decoder.complete:
+        self._error: httpx.TransportError | None = self._parser.fault
+        if self._decoder.complete or self._error is not None:
             self._release(reusable=self._parser.reusable)
 
     async def pull(self, until: float = inf) -> bytes:

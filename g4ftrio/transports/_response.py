@@ -12,6 +12,7 @@ import anyio
 
 from g4ftrio._words.errors import Error, SetupError, mask, status_error
 from g4ftrio.dialects._error_body import retry_delay
+from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._rate_limits import exhausted_for
 from g4ftrio.transports._retry_after import retry_after
 
@@ -65,11 +66,13 @@ class _Generators:
     and a cancelled read leaves nothing to do, but has ended the body for good.
     """
 
+    repeatable = False
+
     __slots__ = ("_left", "_over", "_pieces", "_reading", "_response")
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
-        self._pieces = response.aiter_bytes()
+        self._pieces = response.aiter_bytes() if response.is_stream_consumed else response.aiter_raw()
         self._reading: anyio.CancelScope | None = None
         self._left: anyio.Event | None = None
         self._over = False
@@ -200,9 +203,15 @@ class Response:
         return exhausted_for(self.headers, time())
 
     @property
+    def idle(self) -> float:
+        """Seconds that a read waits for a byte."""
+        limit: float = self._watch.timeout.idle
+        return limit
+
+    @property
     def repeatable(self) -> bool:
         """Whether a cancelled ``pull`` loses nothing and may be repeated."""
-        return not isinstance(self._body, _Generators)
+        return getattr(self._body, "repeatable", True)
 
     async def send(self, data: bytes) -> None:
         """Write, on a connection that goes on in another protocol (status 101); a cancelled one breaks it.
@@ -319,7 +328,7 @@ class Response:
     async def error_body(self) -> bytes:
         """Read the beginning of an error answer, as much as comes within ``idle``, and close."""
         body = bytearray()
-        await self._fill_and_close(body, _ERROR_BODY, self._watch.timeout.idle)
+        await self._fill_and_close(body, _ERROR_BODY, self.idle)
         return bytes(body[:_ERROR_BODY])
 
     async def _fill_and_close(self, body: bytearray, limit: int, seconds: float) -> None:
@@ -334,13 +343,12 @@ class Response:
 
 
 def body_of(response: httpx.Response) -> Body:
-    """Choose what to read from: our own transport's body as it is, else httpx's generators or its bare connection."""
+    """Choose what to read from: our own transport's body, else httpx's generators or its bare connection."""
     own: Body | None = response.extensions.get("g4ftrio_body")
     if response.status_code == 101:
         return own or _Network(response)
-    if own is None or response.headers.get("content-encoding", "identity") != "identity":
-        return _Generators(response)
-    return own
+    body = own or _Generators(response)
+    return body if response.is_stream_consumed else unpacked(body, response.headers.get("content-encoding", ""))
 
 
 async def checked(

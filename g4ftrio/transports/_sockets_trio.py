@@ -84,10 +84,10 @@ class TrioSocket:
         except trio.ClosedResourceError:
             if not self._is_late:
                 raise anyio.ClosedResourceError from None
-            self._is_late = False
             raise too_late(timeout) from None
         finally:
             self.deadline = inf
+            self._is_late = False  # bytes may have come in the same moment
 
     def interrupt(self) -> None:
         """Wake the reader, who is late; the socket stays open."""

@@ -19,6 +19,7 @@ from g4ftrio._words.errors import (
     Error,
     SetupError,
     TruncatedError,
+    excerpt,
     status_error,
 )
 from g4ftrio._words.origin import PORTS, is_loopback
@@ -218,4 +219,10 @@ def _cut(_: object, watch: Watch) -> Error:
     return TruncatedError(f"{watch.host} broke the connection before the end of its answer")
 
 
-_IN_ANSWER: dict[str, _Words] = {**_WITHOUT_ANSWER, "NetworkError": _cut, "RemoteProtocolError": _cut}
+def _badly_framed(error: Exception, watch: Watch) -> Error:
+    if "closed" in str(error):
+        return _cut(error, watch)
+    return TruncatedError(f"{watch.host} does not go on as HTTP says: {excerpt(str(error), 200)}")
+
+
+_IN_ANSWER: dict[str, _Words] = {**_WITHOUT_ANSWER, "NetworkError": _cut, "RemoteProtocolError": _badly_framed}

@@ -277,13 +277,26 @@ class ResponseParser:
     :ivar head: None until it has come
     :ivar body: what decodes the body, once the head has come; it may be fed directly
     :ivar started: whether any byte has come
+    :ivar fault: what is wrong with a body whose beginning came with the head
     """
 
-    __slots__ = ("_buffer", "_interim", "_keeps_alive", "_method", "_seen", "_upgrade", "body", "head", "started")
+    __slots__ = (
+        "_buffer",
+        "_interim",
+        "_keeps_alive",
+        "_method",
+        "_seen",
+        "_upgrade",
+        "body",
+        "fault",
+        "head",
+        "started",
+    )
 
     def __init__(self, method: bytes, *, upgrade: bool = False) -> None:
         self.head: Head | None = None
         self.body: BodyDecoder = _UntilClose()
+        self.fault: httpx.RemoteProtocolError | None = None
         self.started = False
         self._method = method
         self._upgrade = upgrade
@@ -306,8 +319,16 @@ class ResponseParser:
             if self.head is not None:
                 rest = bytes(self._buffer)
                 self._buffer.clear()
-                return self.body.feed(rest) if rest else b""
+                return self._begin_body(rest) if rest else b""
         return b""
+
+    def _begin_body(self, first: bytes) -> bytes:
+        """Read what came with the head; what is wrong in it is the body's, wherever the network cut the bytes."""
+        try:
+            return self.body.feed(first)
+        except httpx.RemoteProtocolError as error:
+            self.fault = error
+            return b""
 
     def _next_head(self) -> bytes | None:
         """Cut the next whole head off the buffer."""

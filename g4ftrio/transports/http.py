@@ -15,6 +15,7 @@ from msgspec import structs
 
 from g4ftrio._words.errors import SetupError, status_error
 from g4ftrio._words.request import Call
+from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._connecting import Connecting
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
@@ -196,12 +197,8 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
         )
     watch.answer(retried=answer.retried)
     headers = Fields(answer.head.headers)
-    if headers.get("content-encoding", "identity") == "identity":
-        return Response(answer.head.status, headers, call.url, answer.body, watch)
-    import httpx
-
-    packed = httpx.Response(answer.head.status, headers=answer.head.headers, stream=answer.body)
-    return Response(answer.head.status, headers, call.url, body_of(packed), watch)
+    body = unpacked(answer.body, headers.get("content-encoding", ""))
+    return Response(answer.head.status, headers, call.url, body, watch)
 
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

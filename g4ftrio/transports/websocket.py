@@ -131,15 +131,16 @@ class WebSocket:
         """What the service said as it closed the socket; empty where it said nothing, or has not."""
         return excerpt(self._frames.closed[1])
 
-    async def send(self, *messages: bytes) -> None:
+    async def send(self, *messages: bytes, until: float = inf) -> None:
         """Send messages. On a socket that the service has closed, this does nothing: the next read tells.
 
-        :raises APITimeoutError: the service did not take them within ``idle``
+        :param until: as for ``pull``; one that is late breaks the socket
+        :raises APITimeoutError: the service did not take them within ``idle``, or by then
         :raises anyio.ClosedResourceError: it was closed here
         """
         for message in messages:
             self._frames.say(message)
-        await self._flush()
+        await self._flush(until)
 
     async def pull(self, until: float = inf) -> list[bytes]:
         """Give the messages that the next reads bring, whole ones; none at all is a normal end.
@@ -154,7 +155,11 @@ class WebSocket:
         """
         while not (self._ready or self._frames.ended):
             self._ready = self._frames.feed(await self._response.pull(until))
-            await self._flush()
+            await self._flush(until)
+            if (
+                not self._ready and anyio.current_time() >= until
+            ):  # as long as there is something to read, no read is late
+                raise self._late()
         messages, self._ready = self._ready, []
         if not messages and (error := self._failure()) is not None:
             raise error
@@ -183,9 +188,16 @@ class WebSocket:
         while not self._frames.ended:
             self._frames.feed(await self._response.pull())
 
-    async def _flush(self) -> None:
+    async def _flush(self, until: float = inf) -> None:
+        """Write what there is to write. A read looks at the clock itself, this does not."""
         if data := self._frames.unsent():
-            await self._response.send(data)
+            with anyio.CancelScope(deadline=until) as scope:
+                await self._response.send(data)
+            if scope.cancelled_caught:
+                raise self._late()
+
+    def _late(self) -> APITimeoutError:
+        return APITimeoutError("idle", self._response.idle)
 
     def _failure(self) -> ProviderError | None:
         """Why it ended, where that was not as it should."""
