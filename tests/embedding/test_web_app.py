@@ -330,7 +330,7 @@ async def test_under_hypercorn(readme: Any, fleet: Fleet, listener: socket.socke
 
     config = Config()
     port = listener.getsockname()[1]
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it
     config.loglevel = "CRITICAL"
     hypercorn_serve = import_module(f"hypercorn.{anyio_backend_name}").serve
     stop = anyio.Event()
