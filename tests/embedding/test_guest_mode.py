@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import pytest
 import trio
 
-from g4ftrio import EventLoopRunningError, Race, race, race_sync
+from g4ftrio import EventLoopRunningError, Race, open_http_client, race, race_sync
 from g4ftrio._loops import in_trio, running
+from g4ftrio.providers import OpenAICompatible
 from g4ftrio.simulator import ThreadFleet, run_in_thread
 from g4ftrio.testing import Scripted
 from tests.embedding.services import SERVICES, TEXT, entrants
@@ -167,3 +168,22 @@ def test_a_stream_of_the_guest_that_the_host_drops_is_closed(fleet: ThreadFleet,
     host(main())
     fleet.quiet()
     assert {exchange.outcome for exchange in fleet["slow"].log} == {"client_gone"}
+
+
+def test_a_client_that_both_use_keeps_to_each_its_own_connections(fleet: ThreadFleet, host: Any) -> None:
+    async def ask(llm: Race) -> list[bool]:
+        reports = [(await llm.complete("Why?")).report for _ in range(2)]
+        return [report is not None and report.entrants[0].connected_at is not None for report in reports]
+
+    async def main() -> None:
+        client = open_http_client()
+        llm = Race([OpenAICompatible(model="quick", api_base=fleet["quick"].api_base, http_client=client)])
+        assert await ask(llm) == [True, False]
+        async with guest(ask, llm) as of_the_guest:
+            assert await of_the_guest == [True, False]
+            assert await ask(llm) == [True, False]
+        await client.aclose()
+
+    host(main())
+    fleet.quiet()
+    assert not any(running.connections for running in fleet.values())

@@ -8,16 +8,19 @@ same file. A ``Race`` that was entered belongs to its loop, and says so.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 import pytest
 import trio
 
@@ -50,6 +53,11 @@ def on_uvloop(main: Callable[[], Any]) -> Any:
 
 
 LOOPS = (on_trio, on_asyncio, on_uvloop)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libuv() -> None:
+    on_uvloop(partial(asyncio.sleep, 0))  # the first loop opens a pipe for the process
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
@@ -168,3 +176,29 @@ def test_a_thread_that_is_cancelled_leaves_the_others_alone(fleet: ThreadFleet) 
     assert at_once(*works) == ["cancelled", TEXT * ROUNDS] * 3
     fleet.quiet()
     assert not any(running.connections for running in fleet.values())
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_stream_that_another_thread_collects_is_closed_in_its_own_loop(fleet: ThreadFleet, run: Any) -> None:
+    """What hangs in a circle is collected in whichever thread comes to it."""
+    kept: list[Any] = []
+
+    def collect() -> None:
+        kept.clear()
+        with pytest.warns(ResourceWarning, match="a stream of slow was dropped unread"):
+            gc.collect()
+
+    async def main() -> None:
+        with suppress(RuntimeError):
+            asyncio.get_running_loop().set_debug(True)  # asyncio then sees who calls it from another thread
+        gc.disable()
+        try:
+            kept.append(await race(entrants(fleet, "slow", "never"), "Why?").settle())
+            kept[0].itself = kept[0]
+            await anyio.to_thread.run_sync(collect)
+        finally:
+            gc.enable()
+        await anyio.to_thread.run_sync(fleet.quiet)
+        assert {exchange.outcome for exchange in fleet["slow"].log} == {"client_gone"}
+
+    run(main)

@@ -54,6 +54,8 @@ FORKING = (
             assert os.waitpid(child, 0) == (child, 0), "the child failed"
             return
         try:
+            for texts in (trio.run(ask_again), asyncio.run(ask_again())):
+                assert texts == ["opened", "kept"], texts
             print(race_in_every_form(), flush=True)
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -62,18 +64,24 @@ FORKING = (
             os._exit(0)
         sys.exit(0)
 
+    async def ask_again():
+        reports = [(await llm.complete("Why?")).report.entrants[0] for _ in range(2)]
+        return ["kept" if report.connected_at is None else "opened" for report in reports]
+
     assert race_in_every_form()
     loop = asyncio.new_event_loop()
     client = g4ftrio.open_http_client()
     kept = OpenAICompatible(model="m", api_base=quick, http_client=client)
-    loop.run_until_complete(kept.complete("Why?"))  # its connection is idle now
+    llm = g4ftrio.Race([kept])
+    assert trio.run(ask_again) == ["opened", "kept"]  # its connection is idle now
+    assert loop.run_until_complete(ask_again()) == ["opened", "kept"]
     stream = loop.run_until_complete(g4ftrio.race(entrants(slow, never), "Why?").settle())
     text = loop.run_until_complete(stream.receive())
     for end in ("at once", "as a program does"):
         fork(end)
     rest = loop.run_until_complete(stream.collect())
     loop.run_until_complete(stream.aclose())
-    assert str(loop.run_until_complete(kept.complete("Why?")))
+    assert loop.run_until_complete(ask_again()) == ["kept", "kept"]
     loop.run_until_complete(client.aclose())
     loop.close()
     print("the parent read", rest.text)
@@ -90,11 +98,14 @@ def work(queue):
 
 if __name__ == "__main__":
     assert race_in_every_form()
+    running = []
     for method in ("fork", "spawn", "forkserver"):
         context = multiprocessing.get_context(method)
         queue = context.SimpleQueue()
         process = context.Process(target=work, args=(queue,))
         process.start()
+        running.append((method, queue, process))
+    for method, queue, process in running:
         process.join()
         assert process.exitcode == 0, method
         print(method, queue.get(), flush=True)
@@ -117,7 +128,7 @@ def fleet() -> Iterator[ThreadFleet]:
 def output_of(fleet: ThreadFleet, arguments: list[str]) -> list[str]:
     bases = [fleet[name].api_base for name in ("quick", "slow", "never")]
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore:This process:DeprecationWarning", *arguments, *bases],
+        [sys.executable, *arguments, *bases],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -138,4 +149,4 @@ def test_a_fork_races_and_leaves_the_parent_s_connections_alone(fleet: ThreadFle
 def test_a_child_of_multiprocessing_races_however_it_was_started(fleet: ThreadFleet, tmp_path: Path) -> None:
     script = tmp_path / "children.py"
     script.write_text("import sys\n" + CHILDREN, "utf-8")
-    assert output_of(fleet, [str(script)]) == [f"{method} {TEXT}" for method in ("fork", "spawn", "forkserver")]
+    assert output_of(fleet, ["-W", "error", str(script)]) == [f"{method} {TEXT}" for method in ("fork", "spawn", "forkserver")]
