@@ -17,17 +17,22 @@ __all__ = ("cancellation", "clock", "from_any_thread", "in_trio", "loopless_cont
 
 
 def in_trio() -> bool:
-    """Whether trio runs here; else it is asyncio."""
-    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # None also while another thread imports trio
-    return lowlevel is not None and lowlevel.in_trio_run()
+    """Whether this task is trio's; else it is asyncio's. In trio's guest mode both run in one thread, by turns."""
+    lowlevel = _trio()
+    return lowlevel is not None and lowlevel.in_trio_task()
 
 
 def running() -> bool:
     """Whether an event loop runs in this thread: by trio's and asyncio's own word, true in worker threads too."""
-    if in_trio():
+    lowlevel = _trio()
+    if lowlevel is not None and lowlevel.in_trio_run():
         return True
     running_loop = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # likewise
     return running_loop is not None and running_loop() is not None
+
+
+def _trio() -> Any:
+    return getattr(sys.modules.get("trio"), "lowlevel", None)  # None also while another thread imports trio
 
 
 def from_any_thread() -> Callable[[Callable[[], object]], None]:
@@ -87,7 +92,7 @@ def cancellation() -> Callable[[], bool]:
     """
     try:
         return _trio_cancellation() if in_trio() else _asyncio_cancellation()
-    except (AttributeError, ImportError, TypeError):
+    except (AttributeError, ImportError, RuntimeError, TypeError):  # RuntimeError: what asks is made before a loop runs
         return _unknown
 
 

@@ -140,11 +140,12 @@ class Body(httpx.AsyncByteStream):
     def close_now(self) -> None:
         """Close the connection at once if the answer has not come whole; a waiting reader gets ``httpx.ReadError``.
 
-        To be called in the loop's thread, as often as one likes.
+        As often as one likes, and from any thread: elsewhere than in the loop's, where garbage may be collected, it is
+        left to the loop. In a process that was forked this leaves the parent's connection, and its loop, alone.
         """
         if self._connection is not None:
             self._error = self._error or httpx.ReadError("the answer was closed before its end")
-            self._release(reusable=False)
+            self._drop()
 
     async def aclose(self) -> None:
         """Be done with the answer, from any task: the connection is kept if the answer came whole, else closed."""
@@ -169,7 +170,11 @@ class Body(httpx.AsyncByteStream):
         return data
 
     def __del__(self) -> None:
-        connection = getattr(self, "_connection", None)
+        if hasattr(self, "_connection"):
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
         if connection is not None:
             connection.stream.post(partial(_drop, self._pool, connection))
 

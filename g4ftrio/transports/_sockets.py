@@ -46,8 +46,8 @@ class Stream(Protocol):
 
 def in_trio() -> bool:
     """Whether this task is trio's; else it is asyncio's."""
-    trio = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_task()
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)  # None also while another thread imports trio
+    return lowlevel is not None and lowlevel.in_trio_task()
 
 
 def is_readable(sock: socket.socket) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from g4ftrio.transports._sockets import is_readable, too_late, untaken
+from g4ftrio.transports._sockets import in_trio, is_readable, too_late, untaken
 
 __all__ = ("AsyncioSocket", "dial")
 
@@ -181,30 +181,30 @@ class AsyncioSocket(asyncio.Protocol):
             self._waiter.set_exception(TimeoutError())
 
     def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
+        if not self._closed:
+            self._closed = True
+            self.post(self._abort)  # elsewhere, in a forked child say, it would take the socket out of its loop's epoll
+
+    def _abort(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._loop.is_closed():
-            self._sock.close()
-            return
         self._wake()
         self._transport.abort()
 
     def is_stale(self) -> bool:
-        elsewhere = self._loop is not asyncio.get_running_loop()
-        return elsewhere or self._ended or bool(self._pieces) or is_readable(self._sock)
+        return not self._is_here() or self._ended or bool(self._pieces) or is_readable(self._sock)
 
     def post(self, action: Callable[[], None]) -> None:
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
+        if self._is_here():
             action()
             return
         try:
             self._loop.call_soon_threadsafe(action)
         except RuntimeError:  # the loop is closed
             self._sock.close()
+
+    def _is_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self._loop and not in_trio()  # trio may be this loop's guest
+        except RuntimeError:
+            return False

@@ -16,7 +16,7 @@ import anyio
 import trio
 from trio.lowlevel import wait_readable, wait_writable
 
-from g4ftrio.transports._sockets import READ_SIZE, is_readable, too_late, untaken
+from g4ftrio.transports._sockets import READ_SIZE, in_trio, is_readable, too_late, untaken
 from g4ftrio.transports._watchdog_trio import watchdog
 
 __all__ = ("TrioSocket", "dial")
@@ -102,17 +102,16 @@ class TrioSocket:
             self._watchdog.forget(self)
 
     def is_stale(self) -> bool:
-        return is_readable(self._sock)
+        return not self._is_here() or is_readable(self._sock)
 
     def post(self, action: Callable[[], None]) -> None:
-        try:
-            here = trio.lowlevel.current_trio_token() is self._token
-        except RuntimeError:
-            here = False
-        if here:
+        if self._is_here():
             action()
             return
         try:
             self._token.run_sync_soon(action)
         except trio.RunFinishedError:
             self._sock.close()
+
+    def _is_here(self) -> bool:
+        return in_trio() and trio.lowlevel.current_trio_token() is self._token

@@ -1,0 +1,185 @@
+"""Ctrl-C, and the end of the interpreter, in the midst of a race: one KeyboardInterrupt, no traceback of ours, no hang.
+
+A program of the user's runs ``asyncio.run`` or ``trio.run`` and is interrupted before there is a winner, while it reads,
+and between two reads: ``KeyboardInterrupt`` leaves that once, and the services see their client gone before the program
+does anything else. Another ends with a stream open in each way that streams are kept.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from g4ftrio.simulator import Service, ThreadFleet, run_in_thread
+from tests.embedding.services import NEVER
+
+ROOT = Path(__file__).parent.parent.parent
+
+INTERRUPTED = """if True:
+    import asyncio, sys, threading
+    import trio
+    import g4ftrio
+    from g4ftrio.providers import OpenAICompatible
+
+    loop, bases = sys.argv[1], dict(zip(("slow", "stuck", "never"), sys.argv[2:]))
+
+    def entrants(*names):
+        return [OpenAICompatible(model="m", api_base=bases[name]) for name in names]
+
+    def tell():
+        print("ready", flush=True)
+
+    async def before_the_winner():
+        tell()
+        async with g4ftrio.race(entrants("never"), "Why?"):
+            print("won", flush=True)
+
+    async def during_a_read():
+        async with g4ftrio.race(entrants("stuck", "never"), "Why?") as stream:
+            await anext(stream)
+            tell()
+            await anext(stream)
+
+    async def settled():
+        async with await g4ftrio.race(entrants("stuck", "never"), "Why?").settle() as stream:
+            await anext(stream)
+            tell()
+            await anext(stream)
+
+    async def busy():
+        async with g4ftrio.race(entrants("slow", "never"), "Why?") as stream:
+            await anext(stream)
+            tell()
+            while True:
+                sum(range(1000))
+                await anext(stream)
+
+    for main in (before_the_winner, during_a_read, settled, busy):
+        try:
+            asyncio.run(main()) if loop == "asyncio" else trio.run(main)
+        except KeyboardInterrupt as error:
+            shown = type(error).__name__
+        except BaseExceptionGroup as group:
+            shown = str(group)
+        print(main.__name__, shown, threading.active_count(), flush=True)
+        sys.stdin.readline()
+"""
+ENDING = """if True:
+    import asyncio, sys
+    import trio
+    import g4ftrio
+    from anyio.from_thread import start_blocking_portal
+    from g4ftrio.providers import OpenAICompatible
+
+    how, bases = sys.argv[1], sys.argv[2:]
+    entrants = [OpenAICompatible(model="m", api_base=base) for base in bases]
+
+    async def settle():
+        global stream
+        stream = await g4ftrio.race(entrants, "Why?").settle()
+        await anext(stream)
+
+    async def leave():
+        async with g4ftrio.race(entrants, "Why?") as stream:
+            await anext(stream)
+            sys.exit(0)
+
+    print("begun", flush=True)
+    match how:
+        case "settled on asyncio":
+            asyncio.run(settle())
+        case "settled on trio":
+            trio.run(settle)
+        case "a loop that was stopped":
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(settle())
+        case "exit inside asyncio":
+            asyncio.run(leave())
+        case "exit inside trio":
+            trio.run(leave)
+        case "entered and not left":
+            stream = g4ftrio.race_sync(entrants, "Why?").__enter__()
+            next(stream)
+        case "a portal":
+            portal = start_blocking_portal("asyncio").__enter__()
+            portal.call(settle)
+            portal.start_task_soon(portal.sleep_until_stopped)
+            portal.call(portal.stop)
+"""
+ENDS = (
+    *("settled on asyncio", "settled on trio", "a loop that was stopped", "exit inside asyncio", "exit inside trio"),
+    *("entered and not left", "a portal"),
+)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[ThreadFleet]:
+    services = [
+        Service("slow", text="on and " * 1000, gap=0.002, models=("m",)),
+        Service("stuck", text="on and on", gap=NEVER, models=("m",)),
+        Service("never", first_token=NEVER, models=("m",)),
+    ]
+    with run_in_thread(services) as fleet:
+        yield fleet
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def bases(fleet: ThreadFleet, *names: str) -> list[str]:
+    return [fleet[name].api_base for name in names]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for another process")
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_ctrl_c_leaves_the_loop_once_when_all_is_closed(fleet: ThreadFleet, loop: str) -> None:
+    with start(INTERRUPTED, loop, *bases(fleet, "slow", "stuck", "never")) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        for moment in ("before_the_winner", "during_a_read", "settled", "busy"):
+            assert process.stdout.readline() == "ready\n"
+            if moment == "before_the_winner":
+                wait_until_asked(fleet, "never")
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == f"{moment} KeyboardInterrupt 1\n"
+            fleet.quiet()
+            assert not any(running.connections for running in fleet.values()), moment
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 0
+    assert {exchange.outcome for running in fleet.values() for exchange in running.log} == {"client_gone"}
+
+
+def wait_until_asked(fleet: ThreadFleet, name: str) -> None:
+    import time
+
+    until = time.monotonic() + 20
+    while not fleet[name].in_flight:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_a_program_that_ends_with_a_stream_open_ends_in_silence(fleet: ThreadFleet) -> None:
+    running = {how: start(ENDING, how, *bases(fleet, "slow", "never")) for how in ENDS}
+    try:
+        ended = {how: (process.communicate(timeout=30), process.returncode) for how, process in running.items()}
+    finally:
+        for process in running.values():
+            process.kill()
+    assert ended == dict.fromkeys(ENDS, (("begun\n", ""), 0))
+    fleet.quiet()
+    assert not any(service.connections for service in fleet.values())
