@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from inspect import iscoroutinefunction
 
 import pytest
+from hypothesis import settings
 
 from tests import clocks, leaks
 
@@ -16,6 +17,8 @@ _FOREIGN_STARTS = ("G4FTRIO_", "OLLAMA_")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    settings.register_profile("any machine", deadline=None)  # a busy one takes as long as it takes
+    settings.load_profile("any machine")
     config.addinivalue_line("markers", "may_leak(why): leaves something behind on purpose; see tests/leaks.py")
 
 

@@ -122,7 +122,7 @@ async def test_it_is_kept_also_when_the_block_is_cancelled_or_fails(tmp_path: Pa
         b'{"g4ftrio": 1, "saved_at": 1, "health": {"one": 3}}',
         b'{"g4ftrio": 1, "saved_at": 1, "health": {"one": {"opened": -3}}}',
         b'{"g4ftrio": 1, "saved_at": 1, "policy": {"bad": 1}}',
-        b'{"g4ftrio": 1, "saved_at": 1, "health": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001,
+        b'{"g4ftrio": 1, "saved_at": 1, "health": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
         b" " * (1 << 21),
     ],
     ids=range(10),

@@ -69,7 +69,10 @@ POINT = {
 
 def test_a_types_schema_is_an_object_that_is_closed_and_requires_all_of_itself() -> None:
     assert json_schema(Point) == JSONSchema("Point", POINT, strict=True)
-    assert json_schema(City) == JSONSchema(
+    asked = json_schema(City)
+    assert asked
+    asked.schema["properties"]["country"]["anyOf"].sort(key=str)  # which msgspec 0.22 does otherwise than 0.21
+    assert asked == JSONSchema(
         "City",
         {
             "title": "City",

@@ -700,7 +700,7 @@ def test_the_loop_that_a_thread_had_set_stays() -> None:
     asyncio.set_event_loop(loop)
     try:
         run_sync(read_variable, backend="asyncio", instead=INSTEAD)
-        assert asyncio.get_event_loop_policy().get_event_loop() is loop
+        assert asyncio.get_event_loop() is loop
     finally:
         asyncio.set_event_loop(None)
         loop.close()

@@ -18,6 +18,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from msgspec import Struct
 
+from g4ftrio.base_provider._signatures import signature_of
+
 __all__ = ("Bound", "ClassProperty", "as_written", "creating", "on_class_too", "room_for_default")
 
 P = ParamSpec("P")
@@ -115,9 +117,9 @@ class _Signature(Struct):
 
     @classmethod
     def of(cls, function: Callable[..., Any], is_static: bool) -> _Signature:
-        from inspect import Parameter, signature
+        from inspect import Parameter
 
-        parameters = list(signature(function).parameters.values())[0 if is_static else 1 :]
+        parameters = list(signature_of(function).parameters.values())[0 if is_static else 1 :]
         kinds = {parameter.kind for parameter in parameters}
         nameless = kinds & {Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL}
         return cls(
@@ -152,9 +154,9 @@ class _Signature(Struct):
 
 def _with_instance(function: Callable[..., Any]) -> Any:
     """The signature of a static method, as if it took the instance first."""
-    from inspect import Parameter, signature
+    from inspect import Parameter
 
-    own = signature(function)
+    own = signature_of(function)
     return own.replace(parameters=[Parameter("self", Parameter.POSITIONAL_ONLY), *own.parameters.values()])
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from g4ftrio._words.errors import SetupError
+from g4ftrio.base_provider._signatures import annotations_of, signature_of
 
 if TYPE_CHECKING:
     from inspect import Parameter
@@ -90,11 +91,11 @@ def shown(method: Callable[..., Any], *, stream: bool) -> dict[str, Parameter]:
 
     :param stream: whether ``stream`` is one of them
     """
-    from inspect import Parameter, signature
+    from inspect import Parameter
 
     found: dict[str, Parameter] = {}
     hints = _hints(method)
-    for name, parameter in signature(method).parameters.items():
+    for name, parameter in signature_of(method).parameters.items():
         if parameter.kind == Parameter.VAR_KEYWORD:
             for each, annotation in _unpacked(hints.get(name)).items():
                 found.setdefault(each, Parameter(each, Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
@@ -133,6 +134,13 @@ def _line(parameter: Parameter, default_model: str) -> str:
 
 
 def _type_name(annotation: Any) -> str:
+    from types import UnionType
+    from typing import Union, get_origin
+
+    if get_origin(annotation) in (Union, UnionType):  # `Optional[str]` too, as Python 3.14 writes it
+        return " | ".join(map(_type_name, _arguments(annotation)))
+    if annotation is type(None):
+        return "None"
     if isinstance(annotation, type) and not _arguments(annotation):
         return annotation.__name__
     return _MODULE.sub(lambda found: found[1] or "", str(annotation))
@@ -194,7 +202,7 @@ def _unpacked(annotation: Any) -> Mapping[str, Any]:
     try:
         return get_type_hints(wanted)
     except NameError:
-        return wanted.__annotations__
+        return annotations_of(wanted)
 
 
 def _hints(method: Callable[..., Any]) -> dict[str, Any]:
@@ -204,7 +212,7 @@ def _hints(method: Callable[..., Any]) -> dict[str, Any]:
 
     function = unwrap(method)
     hints: dict[str, Any] = {}
-    for name, annotation in getattr(function, "__annotations__", {}).items():
+    for name, annotation in annotations_of(function).items():
         alone = SimpleNamespace(__annotations__={name: annotation})
         with suppress(NameError, TypeError, AttributeError, SyntaxError):
             hints |= get_type_hints(alone, getattr(function, "__globals__", {}))
@@ -213,6 +221,4 @@ def _hints(method: Callable[..., Any]) -> dict[str, Any]:
 
 def names(method: Callable[..., Any]) -> frozenset[str]:
     """The names in a method's signature."""
-    from inspect import signature
-
-    return frozenset(signature(method).parameters)
+    return frozenset(signature_of(method).parameters)

@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -696,15 +696,15 @@ def test_an_auth_result_shows_names_and_no_values() -> None:
 # Cancelled, or left early.
 
 
-def leaving(ended: list[str], *, at: str) -> Any:
-    """A service that waits for ever at one place, and notes where it was left."""
+def leaving(ended: list[str], *, at: str, wait: Callable[[], Awaitable[None]] = anyio.sleep_forever) -> Any:
+    """A service that waits at one place, for ever if not told otherwise, and notes where it was left."""
 
     class Waiting(AsyncAuthedProvider):
         async def on_auth_async(self, **kw: Any) -> AsyncIterator[Chunk]:  # type: ignore[override]  # the other form
             try:
                 yield "link"
                 if at == "login":
-                    await anyio.sleep_forever()
+                    await wait()
                 yield AuthResult(token="t")
             finally:
                 ended.append("login")
@@ -714,7 +714,7 @@ def leaving(ended: list[str], *, at: str) -> Any:
         ) -> AsyncResult:
             try:
                 yield "a"
-                await anyio.sleep_forever()
+                await wait()
             finally:
                 ended.append("answer")
 
@@ -726,10 +726,14 @@ def leaving(ended: list[str], *, at: str) -> Any:
 async def test_a_cancellation_closes_the_login_or_the_answer_and_keeps_only_what_was_proved(
     at: str, ends: list[str]
 ) -> None:
+    async def wait() -> None:
+        scope.cancel()
+        await anyio.sleep_forever()
+
     ended: list[str] = []
-    cls = leaving(ended, at=at)
+    cls = leaving(ended, at=at, wait=wait)
     got: list[Chunk] = []
-    with anyio.move_on_after(0.05) as scope:
+    with anyio.CancelScope() as scope:
         async with aclosing(cls.create_async_generator("m", WHY)) as chunks:
             while True:
                 got.append(await anext(chunks))

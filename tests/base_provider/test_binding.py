@@ -107,9 +107,9 @@ def test_help_shows_every_door_of_a_base_with_its_parameters_and_its_words(
 
 @pytest.mark.parametrize("on", ["class", "instance"])
 def test_help_shows_what_a_subclass_wrote(on: str) -> None:
-    text = helped(Plain if on == "class" else Plain())
+    text = helped(Plain if on == "class" else Plain()).replace("'", "")  # Python 3.14 shows types without quotes
     assert "A provider of mine." in text
-    assert f" create_async_generator{WRITTEN}" in text
+    assert f" create_async_generator{WRITTEN}".replace("'", "") in text
 
 
 @pytest.mark.parametrize("cls", [g4ftrio.Race, g4ftrio.Fallback, OpenAI, Jmuz])

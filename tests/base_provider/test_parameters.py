@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from inspect import Parameter
@@ -538,6 +539,29 @@ def test_a_type_that_only_type_checkers_import_costs_no_other_one() -> None:
     assert Partly.get_parameters(as_json=True)["safe"] is False
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="until then such a module postpones its annotations")
+def test_python_3_14_s_deferred_annotations_may_name_what_only_type_checkers_import() -> None:
+    code = """
+class Deferred(AbstractProvider):
+    def create_completion(self, model: str, messages: Messages, top_p: Decimal | None = None,
+                          stop: list[Decimal] | None = None, safe: bool | None = None, **kw: Unpack[More]):
+        yield "a"
+
+class More(TypedDict, total=False):
+    seed: int
+    tools: list[Decimal]
+"""
+    user = {name: globals()[name] for name in ("AbstractProvider", "Messages", "TypedDict", "Unpack")}
+    exec(compile(code, "user.py", "exec", dont_inherit=True), user)
+    cls: Any = user["Deferred"]
+    found = cls.get_parameters()
+    assert (found["top_p"].annotation, found["stop"].annotation) == ("Decimal | None", "list[Decimal] | None")
+    assert (found["safe"].annotation, found["seed"].annotation) == (bool | None, int)
+    assert "    top_p: Decimal | None = None,\n" in cls.params
+    assert cls.get_parameters(as_json=True)["safe"] is False
+    assert cls.complete_sync("Why?").text == "a"
+
+
 def test_the_basic_parameters_are_never_sent_unasked() -> None:
     class Told(AbstractProvider):
         def create_completion(self, model: str, messages: Messages, stream: bool = False, **kw: Any) -> CreateResult:
@@ -555,7 +579,7 @@ def test_params_is_a_parameter_a_line_with_name_type_and_default() -> None:
         "    model: str = 'its-default',\n"
         "    messages: Sequence[Mapping[str, Any]],\n"
         "    stream: bool = True,\n"
-        "    proxy: Optional[str] = None,\n"
+        "    proxy: str | None = None,\n"
         "    top_k: int = 5,\n"
         ")"
     )

@@ -362,7 +362,7 @@ def test_known_parts_without_a_form_are_passed_over_in_silence(caplog: pytest.Lo
         (event({"functionCall": {"name": "f", "partialArgs": [{"jsonPath": "$.a"}]}}), "partialArgs"),
         (event({"inlineData": {"mimeType": "audio/pcm", "data": "A"}}), "base64"),
         (b"[" * 100_000, "[[[[[["),
-        (b'{"candidates":[{"content":{"parts":[{"new":' + b"[" * 5000 + b"]" * 5000 + b"}]}}]}", "candidates"),
+        (b'{"candidates":[{"content":{"parts":[{"new":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}}]}", "candidates"),
     ],
 )
 def test_what_is_not_of_the_wires_form_is_a_typed_error_with_its_first_bytes(frame: bytes, seen: str) -> None:
