@@ -23,13 +23,13 @@ from g4ftrio._chunks import (
     ProviderMetadata,
     ToolCallDelta,
 )
-from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
+from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, signed
 from g4ftrio._generated import look_after
 from g4ftrio._handoff import Pump
 from g4ftrio._loops import clock, open_scopes
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
-from g4ftrio._source import IteratorSource, Source
+from g4ftrio._source import IteratorSource, Source, sign_by
 from g4ftrio._tasks import Tasks
 from g4ftrio._timeouts import Timeout, Waits
 from g4ftrio.transports import http
@@ -134,7 +134,7 @@ class DecodedAnswer:
         chunks: list[Chunk] = []
         while not chunks:
             if decoder.error is not None:
-                raise self._signed(decoder.error)
+                raise self.sign(decoder.error)
             if self._ended:
                 return []
             try:
@@ -142,7 +142,7 @@ class DecodedAnswer:
                 chunks = self._read(data)
             except ProviderError as error:
                 if not (decoder.finished and isinstance(error, TruncatedError)):
-                    raise self._signed(error) from error.__cause__
+                    raise self.sign(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
 
@@ -210,12 +210,9 @@ class DecodedAnswer:
                 self._patience -= current_time() - began
         return None
 
-    def _signed(self, error: Exception) -> Exception:
-        if isinstance(error, ProviderError):
-            error.provider = error.provider or self._record.name
-            error.message = mask(error.message, self._secrets)
-            error.args = (error.message,)  # what `repr` shows
-        return error
+    def sign(self, error: Exception) -> Exception:
+        """Put the provider's name to what went wrong with its answer, and mask its key in it."""
+        return signed(error, self._record.name, self._secrets)
 
 
 class HttpAnswer(DecodedAnswer):
@@ -248,7 +245,7 @@ class HttpAnswer(DecodedAnswer):
             self._record.pause = response.exhausted_for
             await http.checked(response, self._dialect.read_error, self._secrets)
         except ProviderError as error:
-            raise self._signed(error) from error.__cause__
+            raise self.sign(error) from error.__cause__
         self._framer = self._dialect.framer(response.content_type)
 
     def _frames(self, data: bytes | None) -> Sequence[bytes]:
@@ -396,6 +393,10 @@ class Patient:
     def adopt(self, client: httpx.AsyncClient) -> None:
         """Close this client too."""
         self._source.adopt(client)
+
+    def sign(self, error: Exception) -> Exception:
+        """As the answer does, where it can."""
+        return sign_by(self._source, error)
 
     async def _watched(self, read: Callable[[], Any]) -> Any:
         with CancelScope(deadline=self._waits.begin(self._now())):

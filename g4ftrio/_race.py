@@ -44,7 +44,7 @@ from g4ftrio._keeper import Keeper, NoKeeper
 from g4ftrio._loops import clock, from_any_thread, open_scopes
 from g4ftrio._policies import Policy, Schedule
 from g4ftrio._report import Outcome, RaceReport
-from g4ftrio._source import Source
+from g4ftrio._source import Source, sign_by
 from g4ftrio._tasks import Tasks
 
 __all__ = ("Race", "Takeover", "Won")
@@ -323,7 +323,7 @@ class Race(Generic[T]):
                 if self.winner is not None and self.winner.entrant is entrant:
                     await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
             except Exception as error:  # noqa: BLE001  # noted before the resource is closed
-                self._fail(entrant, error)
+                self._fail(entrant, sign_by(source, error))
             finally:
                 if open_scopes() != scopes:  # what it holds open must be left before ``step`` is
                     await source.aclose()

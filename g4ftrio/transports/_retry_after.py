@@ -8,6 +8,7 @@ from collections.abc import Mapping
 __all__ = ("retry_after",)
 
 _DAY = 86_400.0
+_LONGEST = 200  # characters that are read of several headers
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
@@ -24,6 +25,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         asked = _number(value, 1)
         if asked is None:
             asked = _until(value, now)
+        if asked is None:  # several headers, joined by commas: what all of them allow
+            several = [_number(each, 1) for each in value[:_LONGEST].split(",")]
+            asked = None if None in several else max(filter(None, several), default=0.0)
     return None if asked is None else min(max(asked, 0.0), _DAY)
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from g4ftrio._errors import SetupError, status_error
+from g4ftrio._errors import SetupError, excerpt
 from g4ftrio._request import Call
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
-from g4ftrio.transports._translation import Watch
+from g4ftrio.transports._translation import NO_URL, Watch
 
 if TYPE_CHECKING:
     import ssl
@@ -146,7 +146,7 @@ async def send(
             return response
         await response.drain()
         call = _redirected(call, response)
-    raise status_error(response.status, f"it redirects in a circle, or more than {_HOPS} times")
+    raise response.refused(f"it redirects in a circle, or more than {_HOPS} times")
 
 
 async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
@@ -189,6 +189,7 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
     return Response(answer.head.status, headers, call.url, body_of(packed), watch)
 
 
+_SHOWN = 200  # characters of where a redirect points
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
 
@@ -201,13 +202,15 @@ def _redirected(call: Call, response: Response) -> Call:
         here = httpx.URL(response.url)
         target = here.join(response.headers["location"])
     except Exception as error:  # httpx's client has looked at it before, others have not
-        raise status_error(response.status, "it redirects to what is no URL") from error
+        raise response.refused(NO_URL) from error
     if _origin(target) != _origin(here):
-        words = f"it redirects to {target.scheme}://{target.netloc.decode()}, and the key goes to no other origin."
-        raise status_error(response.status, f"{words} If that is the right one, set api_base to it.")
+        there = excerpt(f"{target.scheme}://{target.netloc.decode()}", _SHOWN)
+        words = f"it redirects to {there}, and the key goes to no other origin."
+        raise response.refused(f"{words} If that is the right one, set api_base to it.")
     if call.method not in {"GET", "HEAD"} and response.status not in _SAME_METHOD:
-        words = f"it redirects a {call.method} to {target.path}, which would turn it into a GET. Check api_base."
-        raise status_error(response.status, words)
+        there = excerpt(target.path, _SHOWN)
+        words = f"it redirects a {call.method} to {there}, which would turn it into a GET. Check api_base."
+        raise response.refused(words)
     return structs.replace(call, url=str(target))
 
 
