@@ -31,7 +31,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from g4ftrio._printable import on_one_line
+from g4ftrio._printable import printable
 
 __all__ = (
     "APIConnectionError",
@@ -182,7 +182,7 @@ class AuthenticationError(APIStatusError):
     what = "the key was refused"
 
     def advice(self) -> str:
-        return "Check the key, and that it belongs to this service."
+        return f"Check the key, and that it belongs to this service. {super().advice()}".rstrip()
 
 
 class PermissionDeniedError(AuthenticationError):
@@ -425,7 +425,7 @@ def status_error(
 
 def excerpt(text: str, limit: int = _SAID) -> str:
     """The beginning of somebody else's words, on one line, without what a terminal would obey."""
-    line = on_one_line(text)
+    line = printable(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -200,7 +200,7 @@ def _redirected(call: Call, response: Response) -> Call:
         import httpx
 
         here = httpx.URL(response.url)
-        target = here.join(response.headers["location"])
+        target = here.join(_as_utf8(response.headers["location"]))
     except Exception as error:  # httpx's client has looked at it before, others have not
         raise response.refused(NO_URL) from error
     if _origin(target) != _origin(here):
@@ -212,6 +212,14 @@ def _redirected(call: Call, response: Response) -> Call:
         words = f"it redirects a {call.method} to {there}, which would turn it into a GET. Check api_base."
         raise response.refused(words)
     return structs.replace(call, url=str(target))
+
+
+def _as_utf8(value: str) -> str:
+    """Read a field that was decoded as Latin-1 as what it mostly is where it is not ASCII."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
 
 
 def _origin(url: httpx.URL) -> tuple[object, ...]:
