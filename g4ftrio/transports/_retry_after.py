@@ -39,10 +39,11 @@ def _number(value: str, unit: float) -> float | None:
 
 
 def _until(value: str, now: float) -> float | None:
-    from email.utils import mktime_tz, parsedate_tz
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
 
     try:
-        date = parsedate_tz(value[:100])
-        return None if date is None else mktime_tz(date) - now
+        date = parsedate_to_datetime(value[:100])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError, TypeError, IndexError):
         return None

@@ -38,6 +38,7 @@ NOON = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
         ({"retry-after": "Sun, 06 Nov 1994 08:00:00 GMT"}, 0.0),
         ({"retry-after": "Sun, 06 Nov 2994 08:49:37 GMT"}, 86_400.0),
         ({"retry-after": "Sun, 99 Foo 0000 99:99:99 GMT"}, None),
+        ({"retry-after": "Sun, 99 Nov 1994 99:99:99 GMT"}, None),
         ({"retry-after-ms": "250"}, 0.25),
         ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
         ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
