@@ -74,6 +74,7 @@ __all__ = (
 
 _SAID = 500  # characters of a service's own words that an error repeats
 _MESSAGE = 1000  # characters of the longest message of an error, which may have words of our own around those
+_QUOTED = 3  # times that one may be quoted: by a service, by the one that it asked, and by us
 _HIDDEN = 4  # characters from which on a secret, or the beginning of one, is masked
 
 
@@ -455,15 +456,16 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 def _spellings(secret: str) -> Iterable[str]:
-    """A secret as it is, on one line, and as Python, JSON, HTML and URLs write it."""
+    """A secret as it is, on one line, and as JSON, HTML and URLs write it; and each of these quoted, and quoted again."""
     from html import escape
     from json import dumps
     from urllib.parse import quote
 
     line, written = " ".join(secret.split()), dumps(secret)[1:-1]
-    return dict.fromkeys(
-        (secret, line, repr(secret)[1:-1], written, written.replace("/", r"\/"), escape(secret), quote(secret, safe=""))
-    )
+    spelt = [secret, line, written, written.replace("/", r"\/"), escape(secret), quote(secret, safe="")]
+    for _ in range(_QUOTED):
+        spelt = list(dict.fromkeys([*spelt, *(repr(each)[1:-1] for each in spelt)]))
+    return spelt
 
 
 def _mask_cut(text: str, secret: str) -> str:
