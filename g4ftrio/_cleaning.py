@@ -35,6 +35,7 @@ __all__ = (
     "page_title",
 )
 
+_BODY = 200  # characters of a web page's body in which it may yet say what it is, where it has no head
 _UNDECIDED = 2048  # characters of a web page or a JSON object after which it passes for an answer
 
 
@@ -193,14 +194,14 @@ def is_content(chunk: Chunk, text_so_far: str) -> bool:
     """Tell whether a chunk is a piece of an answer: text, a tool call, an image or sound.
 
     Thinking, refusals, usage and the like are not. Text that may yet turn out to be a web page or an error's JSON is
-    not either; a page passes for an answer when its head is over, an object when it is whole and no error, and each
-    when 2,048 characters have come.
+    not either; a page passes for an answer when its head is over, or where it has none, when 200 characters of its body
+    have come; an object when it is whole and no error, and each when 2,048 characters have come.
 
     :raises RejectedError: the text is a challenge page, a server's error page, or an error's JSON
     """
     match chunk:
         case str():
-            return bool(chunk.strip()) and _is_answer(text_so_far)
+            return _SEEN.search(chunk) is not None and _is_answer(text_so_far)
         case ToolCallDelta():
             return True
         case ToolCalls():
@@ -259,7 +260,8 @@ def _end(end: str) -> re.Pattern[str]:
 
 
 def _is_answer(text: str) -> bool:
-    text = text.lstrip()
+    seen = _SEEN.search(text)
+    text = text[seen.start() :] if seen else ""
     match text[:1]:
         case "<":
             return _is_answer_page(text)
@@ -275,7 +277,9 @@ def _is_answer_page(text: str) -> bool:
     word = next((word for word in _CHALLENGE_WORDS if word in head), "")
     if word:
         raise RejectedError(f"a challenge or error page: {page_title(text) or word!r}")
-    return len(text) >= _UNDECIDED or "</head>" in head or "<body" in head
+    body = head.find("<body")
+    is_told = "</head>" in head or "</html>" in head or 0 <= body <= len(head) - _BODY
+    return is_told or len(text) >= _UNDECIDED
 
 
 def _is_answer_object(text: str) -> bool:
@@ -320,6 +324,7 @@ def _message(payload: Any) -> str:
 
 
 _REAL = re.compile(r"\S")
+_SEEN = re.compile("[^\\s\u200b-\u200f\u2060\ufeff]")  # what is neither white space nor without width
 _TITLE = re.compile(r"<title[^<>]*>([^<]*)</", re.IGNORECASE)
 
 _PAGE_OPENINGS = ("<!doctype html", "<html")

@@ -287,6 +287,13 @@ def test_an_excerpt_is_one_line_of_bounded_length(text: str, limit: int, expecte
         ("nothing to hide", [], "nothing to hide"),
         ("an empty secret is none", [""], "an empty secret is none"),
         ("abc is too short to be a secret", ["abc"], "abc is too short to be a secret"),
+        ("m (the code sk-12…)", ["sk-1234"], "m (the code ***…)"),
+        ("sk-1… and sk-12… and sk…", ["sk-1234"], "***… and ***… and sk…"),
+        (r"as JSON writes it: a\"b\/c\u00e9, a\"b/c\u00e9", ['a"b/cé'], "as JSON writes it: ***, ***"),
+        ("in a page: &lt;a&amp;b&gt;", ["<a&b>"], "in a page: ***"),
+        ("in an address: a%2Fb%2Bc%3D%3D", ["a/b+c=="], "in an address: ***"),
+        ("on one line: why is the sky blue", ["why\n  is the\tsky blue"], "on one line: ***"),
+        ("a" * 400 + "…", ["a" * 1_000_000], "***…"),
     ],
 )
 def test_secrets_are_masked(text: str, secrets: list[str], expected: str) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from g4ftrio._loops import clock, open_scopes
 from g4ftrio._race.handoff import Pump
-from g4ftrio._race.source import IteratorSource, Source
+from g4ftrio._race.source import IteratorSource, Source, sign_by
 from g4ftrio._race.tasks import Tasks
 from g4ftrio._streams.generated import look_after
 from g4ftrio._words.chunks import (
@@ -28,7 +28,13 @@ from g4ftrio._words.chunks import (
     ProviderMetadata,
     ToolCallDelta,
 )
-from g4ftrio._words.errors import APIResponseValidationError, APITimeoutError, ProviderError, TruncatedError, mask
+from g4ftrio._words.errors import (
+    APIResponseValidationError,
+    APITimeoutError,
+    ProviderError,
+    TruncatedError,
+    signed,
+)
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
 from g4ftrio._words.timeouts import Timeout, Waits
@@ -136,7 +142,7 @@ class DecodedAnswer:
         chunks: list[Chunk] = []
         while not chunks:
             if decoder.error is not None:
-                raise self._signed(decoder.error)
+                raise self.sign(decoder.error)
             if self._ended:
                 return []
             try:
@@ -146,7 +152,7 @@ class DecodedAnswer:
                     raise APITimeoutError("idle", self._timeout.idle)
             except ProviderError as error:
                 if not self._is_an_end(error):
-                    raise self._signed(error) from error.__cause__
+                    raise self.sign(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
 
@@ -229,12 +235,9 @@ class DecodedAnswer:
                 self._patience -= current_time() - began
         return None
 
-    def _signed(self, error: Exception) -> Exception:
-        if isinstance(error, ProviderError):
-            error.provider = error.provider or self._record.name
-            error.message = mask(error.message, self._secrets)
-            error.args = (error.message,)  # what `repr` shows
-        return error
+    def sign(self, error: Exception) -> Exception:
+        """Put the provider's name to what went wrong with its answer, and mask its key in it."""
+        return signed(error, self._record.name, self._secrets)
 
 
 class HttpAnswer(DecodedAnswer):
@@ -267,7 +270,7 @@ class HttpAnswer(DecodedAnswer):
             self._record.pause = response.exhausted_for
             await http.checked(response, self._dialect.read_error, self._secrets)
         except ProviderError as error:
-            raise self._signed(error) from error.__cause__
+            raise self.sign(error) from error.__cause__
         self._framer = self._dialect.framer(response.content_type)
 
     def _frames(self, data: bytes | None) -> Sequence[bytes]:
@@ -421,6 +424,10 @@ class Patient:
     def adopt(self, client: httpx.AsyncClient) -> None:
         """Close this client too."""
         self._source.adopt(client)
+
+    def sign(self, error: Exception) -> Exception:
+        """As the answer does, where it can."""
+        return sign_by(self._source, error)
 
     async def _watched(self, read: Callable[[], Any]) -> Any:
         with CancelScope(deadline=self._waits.begin(self._now())):

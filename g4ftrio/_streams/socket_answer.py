@@ -66,7 +66,7 @@ class SocketAnswer(DecodedAnswer):
             self._carrier = talk = _Talk(socket, self._decoder)
             await talk.say()
         except ProviderError as error:
-            raise self._signed(error) from error.__cause__
+            raise self.sign(error) from error.__cause__
 
     def _frames(self, data: list[bytes] | None) -> Sequence[bytes]:
         if data:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from g4ftrio import providers
+from g4ftrio._words.printable import on_one_line
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._failure import as_dict, exit_status, in_words, output_status
 from g4ftrio.cli._found import address_of, key_in
@@ -39,7 +40,7 @@ async def models(spec: str, output: Output, *, as_json: bool) -> int:
         if as_json:
             await output.write(json.dumps({"error": as_dict(error)}) + "\n")
         return exit_status(error)
-    await output.write(json.dumps(names) + "\n" if as_json else "".join(f"{name}\n" for name in names))
+    await output.write(json.dumps(names) + "\n" if as_json else "".join(f"{on_one_line(name)}\n" for name in names))
     return output_status(output.error)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from g4ftrio._words.errors import SetupError
+from g4ftrio._words.printable import on_one_line, printable
 from g4ftrio.bench import Run, Summary, page, picture, request_rows
 from g4ftrio.bench._png import browser, write_png
 from g4ftrio.bench._table import Grid, as_rich, as_text, tables, warnings
@@ -74,7 +75,7 @@ class Files(Struct, frozen=True, kw_only=True):
 def show(run: Run, summary: Summary, files: Files, more: Sequence[Grid]) -> int:
     """Write tables and files, and give the exit status of writing."""
     for warning in warnings(run, summary):
-        print(f"g4ftrio: {warning}", file=sys.stderr)
+        print(f"g4ftrio: {on_one_line(warning)}", file=sys.stderr)
     try:
         _print([*tables(run, summary), *more], sys.stderr if files.takes_stdout else sys.stdout)
         files.write(run, summary, more)
@@ -85,12 +86,16 @@ def show(run: Run, summary: Summary, files: Files, more: Sequence[Grid]) -> int:
 
 def _print(grids: Sequence[Grid], stream: Any) -> None:
     if is_plain(stream):
-        encoding = stream.encoding or "utf-8"
-        print(as_text(grids).encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
-        return
+        return _say(as_text(grids), stream)
     from rich.console import Console
 
-    Console(file=stream, highlight=False).print(as_rich(grids))
+    return Console(file=stream, highlight=False).print(as_rich(grids))
+
+
+def _say(text: str, stream: Any) -> None:
+    """Write text, with what the stream's encoding does not have replaced."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
 
 
 def _check(path: Path) -> None:
@@ -101,12 +106,12 @@ def _check(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     if path == _STDOUT:
-        print(text, end="", flush=True)
-        return
+        return _say(printable(text) if sys.stdout.isatty() else text, sys.stdout)
     try:
         path.write_text(text, "utf-8", "replace")
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+    return None
 
 
 def _csv(run: Run) -> str:

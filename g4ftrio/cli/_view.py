@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from g4ftrio._words.chunks import Usage
-from g4ftrio._words.errors import describe
-from g4ftrio._words.printable import printable
+from g4ftrio._words.errors import describe, excerpt
+from g4ftrio._words.printable import on_one_line
 from g4ftrio._words.report import EntrantReport, RaceReport
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _STYLES = {
     "rejected": "yellow",
     "not clean": "yellow",
 }
+_REASON = 80  # characters of a finish reason; one that a service has made up may be of any length
 _TIMES = {"connected": "connected_at", "first chunk": "first_chunk_at", "clean": "clean_at", "ended": "ended_at"}
 _MILESTONES = {"asked": "started_at", "connected": "connected_at", "first chunk": "first_chunk_at", "won": "clean_at"}
 
@@ -57,7 +58,7 @@ def table(report: RaceReport) -> Table:
         word = state(entrant)
         style = _STYLES.get(word, "cyan")
         times = [Text(_seconds(getattr(entrant, field)), style) for field in _TIMES.values()]
-        drawn.add_row(Text(printable(entrant.name), style), Text(word, style), *times, Text(_note(entrant), style))
+        drawn.add_row(Text(on_one_line(entrant.name), style), Text(word, style), *times, Text(_note(entrant), style))
     return drawn
 
 
@@ -67,7 +68,7 @@ def events(report: RaceReport) -> list[str]:
     That holds as long as a clock goes on between two calls: an event has the time at which it was noted.
     """
     happened = [
-        (at, f"{at:8.3f} s  {printable(entrant.name)}: {what}")
+        (at, f"{at:8.3f} s  {on_one_line(entrant.name)}: {what}")
         for entrant in report.entrants
         for at, what in _happened(entrant)
     ]
@@ -79,16 +80,16 @@ def summary(report: RaceReport, finish_reason: str | None = None) -> str:
     winner = report.winner
     if winner is None:
         return ""
-    parts = [f"{printable(winner.name)} won after {_seconds(winner.clean_at)} s"]
+    parts = [f"{on_one_line(winner.name)} won after {_seconds(winner.clean_at)} s"]
     if winner.ended_at is not None and winner.clean_at is not None:
         parts.append(f"{_count(winner.chunks)} in {winner.ended_at - winner.clean_at:.2f} s")
     parts += _tokens(winner.usage)
     if finish_reason:
-        parts.append(f"finish: {printable(finish_reason)}")
+        parts.append(f"finish: {excerpt(finish_reason, _REASON)}")
     dropped = [
         f"{entrant.name} at {_seconds(entrant.ended_at)} s" for entrant in report.entrants if _is_dropped(entrant)
     ]
-    return "; ".join(parts) + (f"; dropped: {printable(', '.join(dropped))}" if dropped else "")
+    return "; ".join(parts) + (f"; dropped: {on_one_line(', '.join(dropped))}" if dropped else "")
 
 
 def _happened(entrant: EntrantReport) -> list[tuple[float, str]]:
@@ -102,7 +103,7 @@ def _happened(entrant: EntrantReport) -> list[tuple[float, str]]:
 
 def _note(entrant: EntrantReport) -> str:
     if entrant.error is not None:
-        return printable(describe(entrant.error).removeprefix(f"{entrant.name}: "))
+        return on_one_line(describe(entrant.error).removeprefix(f"{entrant.name}: "))
     if entrant.filtered:
         return f"{entrant.filtered} characters filtered"
     return _count(entrant.chunks) if entrant.outcome == "won" and entrant.ended_at is not None else ""

@@ -9,6 +9,7 @@ with a reason and a delay (https://google.aip.dev/193). Nothing here raises.
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ _WORDS = ("message", "msg", "detail", "error_message", "error", "errors", "title
 _MARKS = ("error", "errors", "error_message")
 _CODES = ("code", "status", "status_code", "type")
 _DELAY = re.compile(r"(\d+(?:\.\d*)?)s", re.ASCII)
+_TAG = re.compile(r"<(?:script|style)\b[^<>]*>[^<]*|<[^<>]*>", re.IGNORECASE)  # with what is in these two
 _DAY = 86_400.0
 
 
@@ -42,7 +44,7 @@ def read_error(body: bytes) -> tuple[str, str]:
     if text.startswith("<"):
         from html import unescape
 
-        text = unescape(page_title(text))
+        text = unescape(page_title(text) or _TAG.sub(" ", text))
     return excerpt(text), ""
 
 
@@ -70,7 +72,7 @@ def retry_delay(body: bytes) -> float | None:
 
 def _json(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(body.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError):
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._words.errors import APIResponseValidationError, excerpt
+from g4ftrio._words.errors import APIResponseValidationError, opening
 
 __all__ = ("read_models",)
 
@@ -25,8 +25,7 @@ def read_models(body: bytes) -> list[str]:
     except (ValueError, RecursionError):
         listed = None
     if listed is None:
-        seen = excerpt(body[:300].decode("utf-8", "replace"), 100)
-        raise APIResponseValidationError(f"the list of models is not one: {seen!r}")
+        raise APIResponseValidationError(f"the list of models is not one: {opening(body, 100)!r}")
     return list(dict.fromkeys(filter(None, map(_name, listed))))
 
 

@@ -162,7 +162,7 @@ class OllamaDecoder:
         self.error = error_in(payload(frame))
         if self.error is None and not self._has_noted:
             self._has_noted = True
-            note_unknown(f"a line that is no message: {frame[:400].decode('utf-8', 'replace')}")
+            note_unknown("a line that is no message")
 
     def _ending(self, line: _Line) -> list[Chunk]:
         ending: list[Chunk] = [self._calls.calls()] if self._calls else []

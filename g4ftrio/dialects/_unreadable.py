@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from g4ftrio._words.errors import APIResponseValidationError, ProviderError, TruncatedError, excerpt
+from g4ftrio._words.errors import APIResponseValidationError, ProviderError, TruncatedError, excerpt, opening
 from g4ftrio.dialects._error_body import error_in
 
 __all__ = ("UNREADABLE", "is_cut", "is_cut_object", "note_unknown", "payload", "unreadable")
@@ -24,8 +24,7 @@ def unreadable(frame: bytes, error: Exception) -> ProviderError:
         return found
     if is_cut(frame):
         return TruncatedError("it ended in the middle of an event")
-    seen = excerpt(frame[:400].decode("utf-8", "replace"), 200)
-    return APIResponseValidationError(f"{error} in {seen!r}")
+    return APIResponseValidationError(f"{error} in {opening(frame, 200)!r}")
 
 
 def payload(frame: bytes) -> Any:

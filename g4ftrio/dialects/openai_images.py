@@ -15,7 +15,13 @@ from msgspec import Struct
 
 from g4ftrio._framing import Framer, framer_for
 from g4ftrio._words.chunks import Chunk, ImageResponse, Usage
-from g4ftrio._words.errors import APIResponseValidationError, MessagesError, SetupError, TruncatedError, excerpt
+from g4ftrio._words.errors import (
+    APIResponseValidationError,
+    MessagesError,
+    SetupError,
+    TruncatedError,
+    opening,
+)
 from g4ftrio._words.messages import image_type, plain_text
 from g4ftrio._words.request import ChatRequest
 from g4ftrio.dialects._base import expressed
@@ -176,5 +182,4 @@ def _judged(body: bytes, error: Exception | None = None) -> Exception:
         said = error_in(msgspec.json.decode(body))
     except _UNREADABLE:
         said = None
-    seen = excerpt(body[:400].decode("utf-8", "replace"), 200)
-    return said or APIResponseValidationError(f"{error or 'no images'} in {seen!r}")
+    return said or APIResponseValidationError(f"{error or 'no images'} in {opening(body, 200)!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
+from codecs import BOM_UTF8, getincrementaldecoder
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,7 +98,7 @@ class OpenChatDecoder:
         self.done = False
         self.finished = False
         self.error: Exception | None = None
-        self._characters = getincrementaldecoder("utf-8")("ignore")
+        self._characters = getincrementaldecoder("utf-8-sig")("ignore")
 
     def feed(self, frames: Sequence[bytes]) -> list[Chunk]:
         """Read some frames; a character that is not whole waits for its last byte."""
@@ -120,7 +120,7 @@ class _TextUnlessPage:
 
     def feed(self, data: bytes) -> list[bytes]:
         if self._framer is None:
-            first = data.lstrip()
+            first = data.removeprefix(BOM_UTF8).lstrip()
             if not first:
                 return [data]
             self._framer = framer_for(self._type) if first.startswith(b"<") else Text()

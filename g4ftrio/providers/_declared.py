@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from copy import copy
 from functools import partial
@@ -19,7 +19,7 @@ from g4ftrio._race.source import Source
 from g4ftrio._streams.answer import HttpAnswer, Patient
 from g4ftrio._streams.filtered import FilteredAnswer
 from g4ftrio._words.chunks import Chunk
-from g4ftrio._words.errors import APITimeoutError, MissingKeyError, ProviderError, SetupError
+from g4ftrio._words.errors import APITimeoutError, MissingKeyError, ProviderError, SetupError, signed
 from g4ftrio._words.messages import Messages, fold_system
 from g4ftrio._words.origin import is_loopback, origin
 from g4ftrio._words.report import EntrantReport
@@ -42,6 +42,7 @@ ApiKey: TypeAlias = str | Callable[[], Any] | None
 PER_CALL = frozenset({"api_base", "api_endpoint", "api_key", "headers", "proxy"})
 _NOT_IN_THE_BODY = frozenset({"stream", "extra_body", "extra_headers"})
 _LIST_TIMEOUT = Timeout(idle=30, total=30)  # a list of models is small, and somebody waits for it
+_TELLING = 16  # characters of a message's text from which on it is masked where a service repeats it in an error
 _LIST_SIZE = 16 << 20  # bytes; the largest catalogue that was seen has about one MiB
 
 
@@ -125,8 +126,7 @@ class HttpProvider(AnsweringProvider):
                 with anyio.move_on_after(timeout.total):
                     return self.dialect.read_models(await self._fetch(client, call, timeout, record, key))
         except ProviderError as error:
-            error.provider = error.provider or self.name
-            raise
+            raise signed(error, self.name, (key,) if key else ()) from error.__cause__
         raise APITimeoutError("total", timeout.total, provider=self.name)
 
     async def _fetch(self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, key: str) -> bytes:
@@ -232,7 +232,8 @@ class HttpProvider(AnsweringProvider):
         url = self.api_endpoint or self._address() + path
         key = await self._key(url)
         headers = {**ask.headers, **self._fields(key, ask.params.get("extra_headers"))}
-        return Call(method="POST", url=url, headers=headers, body=body), (key,) if key else ()
+        secrets = (key, *_telling(ask.messages)) if key else tuple(_telling(ask.messages))
+        return Call(method="POST", url=url, headers=headers, body=body), secrets
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
         return dialect.encode(request)
@@ -348,6 +349,15 @@ def _mapping(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise TypeError(f"{name} must be a mapping, {name}={{...}}, not {type(given).__name__}")
     return dict(given)
+
+
+def _telling(messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The texts of messages that are too long to occur in an error by chance."""
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+        yield from (text for text in texts if isinstance(text, str) and len(text) >= _TELLING)
 
 
 def _is_of(provider: str, owner: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from g4ftrio._words.errors import Error, SetupError, mask, status_error
+from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, Error, SetupError, mask, status_error
 from g4ftrio.dialects._error_body import retry_delay
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._rate_limits import exhausted_for
@@ -26,6 +26,7 @@ __all__ = ("Body", "Response", "body_of", "checked")
 _CLOSING = 1.0  # seconds that closing a connection may take; it never waits for the peer, so this is never reached
 _DRAINED = 4096  # bytes that may follow an answer's end marker before its connection is given up
 _ERROR_BODY = 65_536  # bytes of an error answer that are read
+_ERROR_WAIT = 2.0  # seconds that they may take: the status is known, and others wait to be asked instead
 _UNWOUND = 20_000  # pieces that one read of 64 KiB can hold; more than that is not a network
 _READ = 65_536  # bytes
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id")
@@ -326,10 +327,14 @@ class Response:
             self._body.close_now()
 
     async def error_body(self) -> bytes:
-        """Read the beginning of an error answer, as much as comes within ``idle``, and close."""
+        """Read the beginning of an error answer, as much as comes within 2 s or ``idle``, and close."""
         body = bytearray()
-        await self._fill_and_close(body, _ERROR_BODY, self.idle)
+        await self._fill_and_close(body, _ERROR_BODY, min(self.idle, _ERROR_WAIT))
         return bytes(body[:_ERROR_BODY])
+
+    def refused(self, why: str) -> APIStatusError:
+        """Give the error for an answer whose head alone says that it is none."""
+        return status_error(self.status, why, retry_after=self.retry_after, request_id=self.request_id)
 
     async def _fill_and_close(self, body: bytearray, limit: int, seconds: float) -> None:
         try:
@@ -351,6 +356,12 @@ def body_of(response: httpx.Response) -> Body:
     return body if response.is_stream_consumed else unpacked(body, response.headers.get("content-encoding", ""))
 
 
+_NO_ANSWERS = {
+    **dict.fromkeys((204, 205), "it says that there is no content"),
+    206: "it says that it sends a part only, which nobody has asked for",
+}  # RFC 9110, 15.3.5 to 15.3.7
+
+
 async def checked(
     response: Response, read_error: Callable[[bytes], tuple[str, str]], secrets: Iterable[str] = ()
 ) -> None:
@@ -359,7 +370,11 @@ async def checked(
     :param read_error: finds the message and the code in a body, as ``Dialect.read_error`` does
     :param secrets: what must not be seen in the error, keys above all
     :raises APIStatusError: the status is 300 or more
+    :raises APIResponseValidationError: it is one of those of an answer that is none, or not all of it
     """
+    if why := _NO_ANSWERS.get(response.status):
+        await response.aclose()
+        raise APIResponseValidationError(why, status=response.status, request_id=response.request_id)
     if response.status < 300:
         return
     body = await response.error_body()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 __all__ = ("retry_after",)
 
 _DAY = 86_400.0
+_LONGEST = 200  # characters that are read of several headers
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
@@ -24,6 +25,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         asked = _number(value, 1)
         if asked is None:
             asked = _until(value, now)
+        if asked is None:  # several headers, joined by commas: what all of them allow
+            several = [_number(each, 1) for each in value[:_LONGEST].split(",")]
+            asked = None if None in several else max(filter(None, several), default=0.0)
     return None if asked is None else min(max(asked, 0.0), _DAY)
 
 
@@ -35,10 +39,11 @@ def _number(value: str, unit: float) -> float | None:
 
 
 def _until(value: str, now: float) -> float | None:
-    from email.utils import mktime_tz, parsedate_tz
+    from datetime import UTC
+    from email.utils import parsedate_to_datetime
 
     try:
-        date = parsedate_tz(value[:100])
-        return None if date is None else mktime_tz(date) - now
+        date = parsedate_to_datetime(value[:100])
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
     except (ValueError, OverflowError, TypeError, IndexError):
         return None

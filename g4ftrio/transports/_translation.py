@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from g4ftrio._words.report import EntrantReport
     from g4ftrio._words.timeouts import Timeout
 
-__all__ = ("Watch",)
+__all__ = ("NO_URL", "Watch")
+
+NO_URL = "it redirects to what is no URL"
 
 
 class Watch:
@@ -40,7 +42,7 @@ class Watch:
     As a context manager it translates what httpx raises inside.
     """
 
-    __slots__ = ("_connected", "_record", "_words", "host", "port", "timeout")
+    __slots__ = ("_connected", "_record", "_words", "host", "port", "status", "timeout")
 
     host: str
     port: int
@@ -52,6 +54,7 @@ class Watch:
         self._record = record
         self._connected = "start_tls.complete" if scheme == "https" else _CONNECTED
         self._words = _WITHOUT_ANSWER
+        self.status: int | None = None
 
     def limits(self) -> dict[str, float | None]:
         """Our time-outs as httpx has them."""
@@ -69,6 +72,9 @@ class Watch:
         elif self._record is not None and event.endswith(self._connected):
             self._record.connected_at = self._record.clock()
             self._record.tell("connected_at")
+        elif event.endswith("receive_response_headers.complete"):
+            self.status = next(value for value in info["return_value"] if isinstance(value, int))
+            self._words = _IN_HEAD
 
     def answer(self, *, retried: bool = False) -> None:
         """The head is there: from now on, what breaks is an answer.
@@ -212,6 +218,17 @@ _WITHOUT_ANSWER: dict[str, _Words] = {
     "InvalidURL": _no_url,
     "UnicodeError": _no_url,
     "HTTPStatusError": lambda error, _: status_error(error.response.status_code, ""),
+}
+
+
+def _no_redirect(_: object, watch: Watch) -> Error:
+    """A client of httpx's looks at where a redirect points, even though it is told not to follow it."""
+    return status_error(watch.status, NO_URL)
+
+
+_IN_HEAD: dict[str, _Words] = {
+    **_WITHOUT_ANSWER,
+    **dict.fromkeys(("InvalidURL", "RemoteProtocolError", "UnsupportedProtocol"), _no_redirect),
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from g4ftrio._words.errors import SetupError, status_error
+from g4ftrio._words.errors import SetupError, excerpt
 from g4ftrio._words.request import Call
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._connecting import Connecting
@@ -22,7 +22,7 @@ from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._pieces import in_pieces
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
-from g4ftrio.transports._translation import Watch
+from g4ftrio.transports._translation import NO_URL, Watch
 
 if TYPE_CHECKING:
     import ssl
@@ -149,7 +149,7 @@ async def send(
             return response
         await response.drain()
         call = _redirected(call, response)
-    raise status_error(response.status, f"it redirects in a circle, or more than {_HOPS} times")
+    raise response.refused(f"it redirects in a circle, or more than {_HOPS} times")
 
 
 async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
@@ -201,6 +201,7 @@ async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -
     return Response(answer.head.status, headers, call.url, body, watch)
 
 
+_SHOWN = 200  # characters of where a redirect points
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
 
@@ -211,16 +212,26 @@ def _redirected(call: Call, response: Response) -> Call:
         import httpx
 
         here = httpx.URL(response.url)
-        target = here.join(response.headers["location"])
+        target = here.join(_as_utf8(response.headers["location"]))
     except Exception as error:  # httpx's client has looked at it before, others have not
-        raise status_error(response.status, "it redirects to what is no URL") from error
+        raise response.refused(NO_URL) from error
     if _origin(target) != _origin(here):
-        words = f"it redirects to {target.scheme}://{target.netloc.decode()}, and the key goes to no other origin."
-        raise status_error(response.status, f"{words} If that is the right one, set api_base to it.")
+        there = excerpt(f"{target.scheme}://{target.netloc.decode()}", _SHOWN)
+        words = f"it redirects to {there}, and the key goes to no other origin."
+        raise response.refused(f"{words} If that is the right one, set api_base to it.")
     if call.method not in {"GET", "HEAD"} and response.status not in _SAME_METHOD:
-        words = f"it redirects a {call.method} to {target.path}, which would turn it into a GET. Check api_base."
-        raise status_error(response.status, words)
+        there = excerpt(target.path, _SHOWN)
+        words = f"it redirects a {call.method} to {there}, which would turn it into a GET. Check api_base."
+        raise response.refused(words)
     return structs.replace(call, url=str(target))
+
+
+def _as_utf8(value: str) -> str:
+    """Read a field that was decoded as Latin-1 as what it mostly is where it is not ASCII."""
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
 
 
 def _origin(url: httpx.URL) -> tuple[object, ...]:

@@ -162,7 +162,7 @@ ERROR_BODIES = {
     '{"title":"Unprocessable","status":422,"detail":"body -> n"}': ("body -> n", "422"),
     f'{{"error":{BEHIND_A_GATEWAY}}}': ("Provider returned error (slow down)", "429"),
     "<html><head><title>502 Bad &amp; Gateway</title></head><p>nginx</html>": ("502 Bad & Gateway", ""),
-    "<!doctype html><p>secret": ("", ""),
+    "<!doctype html><style>p{color:red}</style><p>Not <b>here</b>": ("Not here", ""),
     "upstream connect error\nreset": ("upstream connect error reset", ""),
     "null": ("null", ""),
     "": ("", ""),
