@@ -23,12 +23,13 @@ from g4ftrio._chunks import (
     ProviderMetadata,
     ToolCallDelta,
 )
-from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError, mask
+from g4ftrio._errors import APITimeoutError, Error, ProviderError, TruncatedError
 from g4ftrio._generated import look_after
 from g4ftrio._handoff import Pump
 from g4ftrio._loops import clock, open_scopes
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
+from g4ftrio._secrets import cleared, mask
 from g4ftrio._source import IteratorSource, Source
 from g4ftrio._tasks import Tasks
 from g4ftrio._timeouts import Timeout, Waits
@@ -211,11 +212,12 @@ class DecodedAnswer:
         return None
 
     def _signed(self, error: Exception) -> Exception:
-        if isinstance(error, ProviderError):
-            error.provider = error.provider or self._record.name
-            error.message = mask(error.message, self._secrets)
-            error.args = (error.message,)  # what `repr` shows
-        return error
+        return cleared(error, self._secrets, self._record.name)
+
+    def _know(self, secrets: tuple[str, ...]) -> None:
+        """Note what must be masked in whatever the service says, also by those who judge its answer."""
+        self._secrets = secrets
+        self._record.mask = lambda text: mask(text, secrets)
 
 
 class HttpAnswer(DecodedAnswer):
@@ -241,13 +243,14 @@ class HttpAnswer(DecodedAnswer):
         self._decoder = dialect.decoder()
 
     async def _open(self) -> None:
-        call, self._secrets = await self._prepare()
+        call, secrets = await self._prepare()
+        self._know(secrets)
         try:
             client = self._http_client()
             self._carrier = response = await http.send(client, call, timeout=self._timeout, record=self._record)
             self._record.pause = response.exhausted_for
             await http.checked(response, self._dialect.read_error, self._secrets)
-        except ProviderError as error:
+        except Error as error:
             raise self._signed(error) from error.__cause__
         self._framer = self._dialect.framer(response.content_type)
 

@@ -64,7 +64,6 @@ __all__ = (
     "UnprocessableEntityError",
     "describe",
     "excerpt",
-    "mask",
     "status_error",
 )
 
@@ -421,22 +420,6 @@ def excerpt(text: str, limit: int = _SAID) -> str:
     """The beginning of somebody else's words, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it replaced by ``***``, also one that an excerpt cut off at its end."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
-        if len(secret) >= 4:
-            text = _mask_cut(text.replace(secret, "***"), secret)
-    return text
-
-
-def _mask_cut(text: str, secret: str) -> str:
-    body = text.removesuffix("…")
-    if body == text:
-        return text
-    cut = next((n for n in range(len(secret) - 1, 3, -1) if body.endswith(secret[:n])), 0)
-    return f"{body[:-cut]}***…" if cut else text
 
 
 MissingAuthError = AuthenticationError

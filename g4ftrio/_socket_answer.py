@@ -10,7 +10,7 @@ from anyio import CancelScope
 
 from g4ftrio._answer import DecodedAnswer
 from g4ftrio._chunks import Chunk
-from g4ftrio._errors import APITimeoutError, ProviderError, TruncatedError
+from g4ftrio._errors import APITimeoutError, Error, TruncatedError
 from g4ftrio._report import EntrantReport
 from g4ftrio._request import Call
 from g4ftrio._timeouts import Timeout
@@ -55,7 +55,8 @@ class SocketAnswer(DecodedAnswer):
     async def _open(self) -> None:
         from g4ftrio.transports.websocket import open_websocket
 
-        call, self._decoder, self._secrets = await self._prepare()
+        call, self._decoder, secrets = await self._prepare()
+        self._know(secrets)
         try:
             socket = await open_websocket(
                 self._http_client(),
@@ -67,7 +68,7 @@ class SocketAnswer(DecodedAnswer):
             )
             self._carrier = talk = _Talk(socket, self._decoder, self._timeout)
             await talk.say()
-        except ProviderError as error:
+        except Error as error:
             raise self._signed(error) from error.__cause__
 
     def _frames(self, data: list[bytes] | None) -> Sequence[bytes]:

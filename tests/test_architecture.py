@@ -32,6 +32,7 @@ FLOORS = (
         "_printable",
         "_report",
         "_request",
+        "_secrets",
         "_structured",
         "_svg",
         "_timeouts",

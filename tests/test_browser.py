@@ -15,7 +15,8 @@ import pytest
 from rich.pretty import pretty_repr
 
 from g4ftrio._browser import BrowserSession, WebDriver, read_session
-from g4ftrio._errors import APIConnectionError, ProviderError, describe, mask
+from g4ftrio._errors import APIConnectionError, ProviderError, describe
+from g4ftrio._secrets import mask
 
 SITE = "https://chat.example.com"
 SECRET = "c00kie-never-to-be-shown"

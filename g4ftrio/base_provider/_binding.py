@@ -18,6 +18,8 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from msgspec import Struct
 
+from g4ftrio._secrets import hidden
+
 __all__ = ("Bound", "ClassProperty", "as_written", "creating", "on_class_too", "room_for_default")
 
 P = ParamSpec("P")
@@ -85,6 +87,7 @@ def as_written(
             if not read:
                 read.append(_Signature.of(function, is_static))
             arguments, named = read[0].completed(arguments, named, bound(instance))
+        named = hidden(named)
         return given(function(*arguments, **named) if is_static else function(instance, *arguments, **named))
 
     if is_static:
@@ -104,6 +107,9 @@ class Bound(Struct):
 
     def __repr__(self) -> str:
         return f"<Bound {', '.join({**self.settings, **self.defaults})}>"  # the values may be keys
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [(name, ...) for name in {**self.settings, **self.defaults}]
 
 
 class _Signature(Struct):

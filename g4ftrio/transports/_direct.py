@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from g4ftrio._origin import PORTS
+from g4ftrio._secrets import SecretBytes
 from g4ftrio.transports._fields import check_fields, encode_fields
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Direct:
         own = {name for name, _ in fields}
         shared = (field for name, field in self._fields if name not in own)
         head = self._encode(call.method.encode("ascii"), where.target, [(b"Host", where.host), *shared, *fields])
-        return head.removesuffix(b"\r\n")
+        return SecretBytes(head.removesuffix(b"\r\n"))
 
 
 def _is_mocked(client: httpx.AsyncClient) -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from g4ftrio._errors import Error, SetupError, mask, status_error
+from g4ftrio._errors import Error, SetupError, status_error
+from g4ftrio._secrets import mask
 from g4ftrio.dialects._error_body import retry_delay
 from g4ftrio.transports._rate_limits import exhausted_for
 from g4ftrio.transports._retry_after import retry_after

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
+from g4ftrio._secrets import Secret, hidden, shown, without_userinfo
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
@@ -51,6 +52,7 @@ def open_http_client(*, warm: Mapping[str, int] | None = None, **options: Any) -
     """
     import httpx
 
+    options = hidden(options)  # what frames hold, tracebacks show
     headers = httpx.Headers({"accept-encoding": "identity", "user-agent": f"g4ftrio/{_version()}"})
     headers.update(options.pop("headers", None))
     if options.get("verify", True) is True and not options.get("cert"):
@@ -82,7 +84,7 @@ def _origins(warm: Mapping[str, int] | None) -> dict[Origin, int]:
     for address, count in (warm or {}).items():
         where = place(address)
         if where is None:
-            raise SetupError(f"warm= names addresses such as https://api.example.com, not {address!r}")
+            raise SetupError(f"warm= names addresses such as https://api.example.com, not {shown(address)!r}")
         found[where.origin] = count
     return found
 
@@ -140,6 +142,7 @@ async def send(
     """
     if client.is_closed:
         raise SetupError("the HTTP client is closed: open another, or keep this one open for as long as it is used")
+    call = _with_userinfo(call)
     for _ in range(_HOPS + 1):
         response = await _ask(client, call, Watch(call.url, timeout, record))
         if response.status not in _REDIRECTS or "location" not in response.headers:
@@ -147,6 +150,18 @@ async def send(
         await response.drain()
         call = _redirected(call, response)
     raise status_error(response.status, f"it redirects in a circle, or more than {_HOPS} times")
+
+
+def _with_userinfo(call: Call) -> Call:
+    """Move user and password from the address, which httpx writes to its log, to the header that they are sent in."""
+    url, userinfo = without_userinfo(call.url)
+    if not userinfo:
+        return call
+    from base64 import b64encode
+
+    headers = {name: value for name, value in call.headers.items() if name.lower() != "authorization"}
+    headers["Authorization"] = Secret("Basic " + b64encode(userinfo.encode()).decode())
+    return structs.replace(call, url=url, headers=headers)
 
 
 async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:

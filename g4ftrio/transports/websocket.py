@@ -35,9 +35,9 @@ from g4ftrio._errors import (
     ProviderError,
     TruncatedError,
     excerpt,
-    mask,
 )
 from g4ftrio._origin import as_http
+from g4ftrio._secrets import mask
 from g4ftrio.transports import http
 from g4ftrio.transports._frames import SILENT, Frames, Side
 
