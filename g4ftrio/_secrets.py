@@ -4,7 +4,8 @@ Promised: such a value is in the request to the service that it is meant for, on
 ``api_key``, and in private attributes, whose ``repr`` is a mask; a pickle of the provider has to hold it), and nowhere
 else that is printed: not in an error and what is chained to it, not in a log record, a report, an event or a file that
 is written here, and not in a traceback, tools that show the variables of its frames included. Not promised: what the
-caller's own frames and objects hold, and the text of an answer, whatever its model says.
+caller's own frames and objects hold; the text of an answer, whatever its model says; and what a client of httpx's own
+logs at DEBUG of the head of an answer.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from g4ftrio._errors import Error, ProviderError
 
@@ -34,6 +35,8 @@ E = TypeVar("E", bound=Exception)
 _MASK = "***"
 _SHORTEST = 4  # characters; what is shorter is in many a word
 _CODED = 8  # characters of base64 that are too many to be a coincidence
+_BEGINNING = 12  # characters of a secret by which one is known that was cut
+_REST = r"[^\s<>]*"
 _CHAIN = 50  # errors that hang together
 _ADDRESSES = frozenset({"api_base", "api_endpoint", "base_url", "url"})
 _VALUES = frozenset({"api_key", "cookies", "extra_headers", "headers", "proxy"})
@@ -119,8 +122,11 @@ def in_address(address: str) -> Iterator[str]:
         return
     _, userinfo = without_userinfo(address)
     yield from map(Secret, (userinfo, userinfo.partition(":")[2]))
-    query = parse_qsl(urlsplit(address).query)
-    yield from (Secret(value) for name, value in query if _TELLING.search(name))
+    query = address.partition("?")[2].partition("#")[0]
+    for name, _, value in (field.partition("=") for field in query.split("&")):
+        if _TELLING.search(name):
+            yield Secret(value)
+            yield Secret(unquote(value))
 
 
 def in_headers(headers: Mapping[str, str]) -> Iterator[str]:
@@ -133,14 +139,16 @@ def in_headers(headers: Mapping[str, str]) -> Iterator[str]:
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it replaced by ``***``, also one that an excerpt cut off at its end.
+    """The text with every secret in it replaced by ``***``, also one that an excerpt cut off, here or at the service.
 
     A secret is found in upper and lower case, and as it stands in URLs, in JSON, in HTML and in base64.
     """
     forms = sorted({form for each in secrets for form in _forms(each)}, key=len, reverse=True)  # one may begin another
     if not forms:
         return text
-    return _mask_cut(re.sub("|".join(map(re.escape, forms)), _MASK, text, flags=re.IGNORECASE), forms)
+    begun = [re.escape(form[:_BEGINNING]) + _REST for form in forms if len(form) > _BEGINNING]
+    pattern = "|".join([*map(re.escape, forms), *begun])
+    return _mask_cut(re.sub(pattern, _MASK, text, flags=re.IGNORECASE), forms)
 
 
 def _forms(secret: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
-from g4ftrio._secrets import Secret, hidden, shown, without_userinfo
+from g4ftrio._secrets import Secret, hidden, in_address, shown, without_userinfo
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
@@ -177,9 +177,18 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
             extensions={"timeout": watch.limits(), "trace": watch.trace},
         )
         check_fields(request.headers.raw)
+        url = str(request.url)
+        if any(in_address(url)):
+            request.url = _unlogged(type(request.url))(url)
         response = await client.send(request, stream=True, follow_redirects=False)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
-    return Response(response.status_code, response.headers, str(request.url), body_of(response), watch)
+    return Response(response.status_code, response.headers, url, body_of(response), watch)
+
+
+@cache
+def _unlogged(kind: type[httpx.URL]) -> type[httpx.URL]:
+    """Make a kind of URL whose text, which httpx writes to its log, lacks what is secret in it."""
+    return type("URL", (kind,), {"__str__": lambda url: shown(kind.__str__(url)), "__repr__": lambda url: str(url)})
 
 
 async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:

@@ -5,8 +5,8 @@
 
 Looked at are, from each object on: its ``repr``, ``str``, ``format``, what pprint and rich print of it and of its
 ``vars`` (so private attributes by what they print); every public attribute, slot, property, item and member, as deep as
-they go; of an error its arguments, notes, cause, context and the members of a group, and its traceback as Python, as
-``capture_locals=True`` and as rich with ``show_locals=True`` print it; what ``to_dict``, JSON and pickle make of it.
+they go; of an error its arguments, notes, cause, context and the members of a group, and the variables of its frames as
+``capture_locals=True`` and rich's ``show_locals=True`` print them; what ``to_dict``, JSON and pickle make of it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
+from io import StringIO
+from pathlib import Path
 from pprint import pformat
 from types import BuiltinMethodType, CodeType, FrameType, FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from rich.console import Console
 from rich.pretty import pretty_repr
 from rich.traceback import Traceback
 
 from g4ftrio.base_provider import AbstractProvider
 
-__all__ = ("Mark", "seen")
+__all__ = ("Mark", "seen", "tracebacks")
 
 Seen: TypeAlias = tuple[str, str]
 
+_TESTS = str(Path(__file__).parent.parent)
 _WINDOW = 8  # characters of a secret that are enough to betray it
 _DEPTH = 12
 _UNSEEN = (type, ModuleType, FunctionType, MethodType, BuiltinMethodType, CodeType, FrameType, TracebackType)
@@ -93,8 +97,19 @@ class _Walk:
         elif not isinstance(thing, (*_UNSEEN, int, float, type(None))) and id(thing) not in self._known and depth:
             self._known[id(thing)] = thing
             yield from _printed(path, thing)
+            if isinstance(thing, BaseException):
+                yield from self._frames(thing)
             for name, member in _members(thing):
                 yield from self.into(f"{path}{name}", member, depth - 1)
+
+    def _frames(self, error: BaseException) -> Iterator[Seen]:
+        """The variables of the frames that it came through, but for those of tests."""
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            where = frame.f_code.co_filename
+            if id(frame) not in self._known and not where.startswith(_TESTS):
+                self._known[id(frame)] = frame
+                for name, value in frame.f_locals.items():
+                    yield f"{name} in {where}:{line}", f"{_tried(repr, value)} {_tried(_by_rich, value)}"
 
 
 def _printed(path: str, thing: object) -> Iterator[Seen]:
@@ -104,8 +119,8 @@ def _printed(path: str, thing: object) -> Iterator[Seen]:
         "str": str,
         "format": format,
         "pprint": pformat,
-        "rich": pretty_repr,
-        "vars": lambda of: f"{_state(of)!r} {pformat(_state(of))} {pretty_repr(_state(of))}",
+        "rich": _by_rich,
+        "vars": lambda of: f"{_state(of)!r} {pformat(_state(of))} {_by_rich(_state(of))}",
     }
     if not isinstance(thing, AbstractProvider):  # it takes its key along into another process
         printers["pickle"] = lambda of: pickle.dumps(of, 0).decode("latin-1")
@@ -116,8 +131,11 @@ def _printed(path: str, thing: object) -> Iterator[Seen]:
     for how, printed in printers.items():
         if text := _tried(printed, thing):
             yield f"{how}({path})", str(text)
-    if isinstance(thing, BaseException):
-        yield from _tracebacks(path, thing)
+
+
+def _by_rich(thing: object) -> str:
+    """What rich prints; what lies deeper is looked at by itself."""
+    return pretty_repr(thing, max_depth=2)
 
 
 def _tried(look: Callable[[Any], object], thing: object) -> object:
@@ -128,16 +146,16 @@ def _tried(look: Callable[[Any], object], thing: object) -> object:
         return None
 
 
-def _tracebacks(path: str, error: BaseException) -> Iterator[Seen]:
-    yield f"traceback of {path}", "".join(traceback.format_exception(error))
+def tracebacks(error: BaseException) -> Iterator[Seen]:
+    """The tracebacks of an error and what is chained to it, as tools print them."""
+    yield "traceback", "".join(traceback.format_exception(error))
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
-    yield f"traceback with locals of {path}", "".join(whole.format())
+    yield "traceback with locals", "".join(whole.format())
+    printed = Console(file=StringIO(), record=True, width=1000)
     unlimited: Any = {"locals_max_length": None, "locals_max_string": None}
-    trace = Traceback.extract(type(error), error, error.__traceback__, show_locals=True, **unlimited)
-    for stack in trace.stacks:
-        for frame in stack.frames:
-            for name, node in (frame.locals or {}).items():
-                yield f"{name} in {frame.name} ({frame.filename}:{frame.lineno}) by rich of {path}", str(node)
+    traced = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True, **unlimited)
+    printed.print(traced)
+    yield "rich's traceback with locals", printed.export_text()
 
 
 def _members(thing: object) -> Iterator[tuple[str, object]]:
