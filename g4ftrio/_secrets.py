@@ -42,7 +42,7 @@ _ADDRESSES = frozenset({"api_base", "api_endpoint", "base_url", "url"})
 _VALUES = frozenset({"api_key", "cookies", "extra_headers", "headers", "proxy"})
 _TELLING = re.compile(r"auth|cookie|credential|key|pass|secret|session|sig|token", re.IGNORECASE)  # names
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@")
-_PRIVATE = re.compile(r"(?<=//).*@|(?<=\?).*", re.DOTALL)  # of an address that may be none
+_PRIVATE = re.compile(r"(?:(?<=//)|^(?!.*//)).*@|(?<=\?).*", re.DOTALL)  # of an address that may be none
 
 
 class Secret(str):

@@ -317,16 +317,17 @@ class HttpProvider(AnsweringProvider):
             address = self.base_from_variable(environ[name])
             origin(address)
         except ValueError as error:
-            why = "" if shown(environ[name]) != environ[name] else f" ({error})"
-            raise SetupError(f"{self.label}: {name} holds no address: {shown(environ[name])!r}{why}") from None
-        return address
+            why = str(error)
+        else:
+            return address
+        raise SetupError(f"{self.label}: {name} holds no address: {_told(environ[name], why)}")
 
     def _origin(self, address: str) -> str:
         try:
             return origin(address)
         except ValueError as error:
-            why = "" if shown(address) != address else f": {error}"
-            raise SetupError(f"{self.label}: {shown(address)!r} is no address{why}") from None
+            why = str(error)
+        raise SetupError(f"{self.label}: this is no address: {_told(address, why)}")
 
     def _address(self) -> str:
         bound: str | None = vars(self).get("api_base")
@@ -361,7 +362,8 @@ class HttpProvider(AnsweringProvider):
         if bound or self._origin(address) not in map(self._origin, (self._home(), type(self).api_endpoint)):
             return bound
         from_environment = () if is_loopback(urlsplit(address).hostname) else self.key_variables
-        return type(self).api_key or next((value for name in from_environment if (value := environ.get(name))), None)
+        key = type(self).api_key or next((environ[name] for name in from_environment if environ.get(name)), None)
+        return Secret(key) if isinstance(key, str) else key
 
 
 @contextmanager
@@ -371,6 +373,11 @@ def naming(provider: str) -> Iterator[None]:
         yield
     except (SetupError, TypeError) as error:
         raise type(error)(f"{provider}: {error}") from error
+
+
+def _told(address: str, why: str) -> str:
+    """Words for what is no address. They are written where no exception is handled, which would hold its parts."""
+    return f"{shown(address)!r}" + (f" ({why})" if shown(address) == address else "")
 
 
 def _plain(value: Any) -> str:

@@ -109,11 +109,14 @@ def place(url: str) -> Place | None:
     """Where a URL leads; None for one that httpx must look at."""
     from g4ftrio.transports._http1 import Origin
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
     if parts.scheme not in PORTS:
         return None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     if "@" in parts.netloc or "/." in target or not (_HOST.fullmatch(host) and _PLAIN.fullmatch(target)):
         return None
     named = host if port == PORTS[parts.scheme] else f"{host}:{port}"

@@ -179,16 +179,16 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
         check_fields(request.headers.raw)
         url = str(request.url)
         if any(in_address(url)):
-            request.url = _unlogged(type(request.url))(url)
+            request.url = _unlogged(request.url)
         response = await client.send(request, stream=True, follow_redirects=False)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
     return Response(response.status_code, response.headers, url, body_of(response), watch)
 
 
-@cache
-def _unlogged(kind: type[httpx.URL]) -> type[httpx.URL]:
-    """Make a kind of URL whose text, which httpx writes to its log, lacks what is secret in it."""
-    return type("URL", (kind,), {"__str__": lambda url: shown(kind.__str__(url)), "__repr__": lambda url: str(url)})
+def _unlogged(url: httpx.URL) -> httpx.URL:
+    """Make it one whose text, which httpx writes to its log, lacks what is secret in it."""
+    kind = type(url)
+    return type("URL", (kind,), {"__str__": lambda url: shown(kind.__str__(url)), "__repr__": str})(url)  # type: ignore[no-any-return]  # it is one
 
 
 async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:

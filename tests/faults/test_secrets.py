@@ -3,7 +3,7 @@
 A marked key is given in each of the ways there are (``KINDS``) to a service that does to it what it wants (``ANSWERS``,
 most of which repeat all that they were sent, in many encodings). Then ``Mark`` walks over everything that came of it:
 error, stream, completion, report and its drawings, events, the provider itself, every log record of every library at
-DEBUG, output and files. Read what ``g4ftrio/_secrets.py`` promises, and ``tests/faults/marks.py`` for what is looked at.
+DEBUG, output and files. ``g4ftrio/_secrets.py`` says what is promised, ``tests/faults/marks.py`` what is looked at.
 
 Short: every answer for a key over our own transport and over httpx's, every kind with some of the answers, all wires
 with all faults of the simulator, every declared provider with a key in the environment, the synchronous forms, the
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
 from html import escape
 from pathlib import Path
 from time import sleep
@@ -188,7 +189,7 @@ class LogsIn(AsyncAuthedProvider):
     async def create_authed(
         self, model: str, messages: Messages, auth_result: AuthResult, *, api_base: str = "", **params: Any
     ) -> AsyncResult:
-        service = OpenAICompatible(model="m", api_base=self.api_base, api_key=auth_result.api_key)
+        service = OpenAICompatible(model="m", api_base=self.api_base, api_key=vars(auth_result)["api_key"])
         async with service.stream(messages) as stream:
             async for chunk in stream:
                 yield chunk
@@ -348,12 +349,12 @@ async def test_every_kind_of_key_with_every_answer(kind: str, log: Log) -> None:
 async def test_no_tool_prints_a_key_in_a_traceback(answer: str) -> None:
     async with Listener(ANSWERS[answer]) as service:
         provider = asks_at(service.address, api_key=KEY)
-        with pytest.raises(g4ftrio.AllFailed) as caught:
-            async with g4ftrio.race([provider], QUESTION):
-                pass
+        with pytest.raises(Error) as caught:
+            async with g4ftrio.race([provider], QUESTION) as stream:
+                await stream.collect()
         for how, printed in tracebacks(caught.value):
-            assert not MARK.is_in(printed.replace(repr(service.asked), "")), how
-            assert "AllFailed" in printed
+            assert not MARK.is_in(printed), how
+            assert type(caught.value).__name__ in printed
 
 
 @pytest.mark.anyio
@@ -398,7 +399,8 @@ async def test_tls_that_is_not_trusted_or_none_shows_no_key(log: Log) -> None:
     async with Listener(ANSWERS["whole"], tls=context) as untrusted, Listener(ANSWERS["whole"]) as plain:
         for service in (untrusted, plain):
             seen: list[object] = []
-            await raced(asks_at(f"https://127.0.0.1:{service.port}", api_key=KEY), PATIENT, seen)
+            provider = asks_at(f"https://127.0.0.1:{service.port}", api_key=KEY)
+            await raced(provider, Timeout(connect=0.2 if service is plain else 10), seen)
             assert any(isinstance(each, g4ftrio.AllFailed) for each in seen)
             assert not MARK.shown_by(*seen, *log.seen)
         assert not any(MARK.is_in(each) for each in (*untrusted.asked, *plain.asked))
@@ -424,7 +426,7 @@ async def test_no_wire_repeats_a_key_that_a_service_repeats(answer: str, log: Lo
     async with Listener(ANSWERS[answer]) as service:
         for label in (*OVER_HTTP, *OVER_SOCKETS):
             seen: list[object] = []
-            provider = known()[label](model="m", api_base=service.address, api_key=KEY)  # type: ignore[call-arg]  # all are asked over HTTP
+            provider = known()[label](model="m", api_base=service.address, api_key=KEY)
             await raced(provider, PATIENT, seen)
             assert any(isinstance(each, g4ftrio.AllFailed) for each in seen)
             assert not MARK.shown_by(provider, *seen, *log.seen), label
@@ -434,16 +436,15 @@ async def test_no_wire_repeats_a_key_that_a_service_repeats(answer: str, log: Lo
 @pytest.mark.anyio
 async def test_a_race_with_losers_and_a_failover_shows_no_key(log: Log) -> None:
     seen: list[object] = []
-    async with (
-        Listener(ANSWERS["whole"]) as good,
-        Listener(ANSWERS["cut"]) as cut,
-        Listener(ANSWERS["no answer"]) as mute,
-    ):
-        entrants = [asks_at(each.address, api_key=KEY, name=name) for name, each in (("cut", cut), ("mute", mute))]
-        last = asks_at(good.address, api_key=KEY, name="good")
-        race = g4ftrio.Race([g4ftrio.Fallback([*entrants[:1], last]), entrants[1]], on_event=seen.append)
+    answers = {"cut": "cut", "mute": "no answer", "good": "whole"}
+    async with AsyncExitStack() as stack:
+        services = {name: await stack.enter_async_context(Listener(ANSWERS[each])) for name, each in answers.items()}
+        entrants = [asks_at(each.address, api_key=KEY, name=name) for name, each in services.items()]
+        policy = g4ftrio.staggered(0.05)
+        race = g4ftrio.Race(entrants, midstream="restart", on_event=seen.append, policy=policy)
         async with race as llm, llm.stream(QUESTION) as stream:
             seen += [llm, race, stream, await stream.collect(), stream.report]
+    assert any(isinstance(each, g4ftrio.Event) and each.kind == "failover" for each in seen)
     assert not MARK.shown_by(*seen, *log.seen)
 
 
@@ -477,16 +478,21 @@ def test_an_address_that_is_none_is_named_without_its_password(address: str) -> 
     assert not MARK.is_in(f"{caught.value} {caught.value!r}")
 
 
+BREAKING = ("{}\n", "{}\r\nX-More: 1", "{}\0", "ключ{}", "{}\x7f")  # what no header can hold
+SPACED = (" {}", "{} ", "two {}", "{}\t", "é{}")  # what no key has
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "wrong", ["{}\n", "{}\r\nX-More: 1", "{}\0", " {}", "{} ", "two {}", "{}\t", "ключ{}", "{}\x7f", "é{}"]
+    ("kind", "wrong"),
+    [
+        *((kind, wrong) for kind in ("argument", "function", "environment") for wrong in (*BREAKING, *SPACED)),
+        *(("header", wrong) for wrong in BREAKING),
+    ],
 )
-@pytest.mark.parametrize("kind", ["argument", "function", "environment", "header"])
 async def test_a_key_that_is_none_is_refused_before_it_is_sent(
     kind: str, wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind == "header" and wrong in ("two {}", "é{}", "{}\t", " {}", "{} "):
-        pytest.skip("a header may hold that, or is trimmed")
     monkeypatch.setitem(globals(), "KEY", wrong.format(KEY))
     monkeypatch.setenv("MARKED_API_KEY", KEY.replace("\0", "\1"))  # no variable can hold that one
     async with Listener(ANSWERS["whole"]) as service:
@@ -550,10 +556,8 @@ async def test_a_bound_key_does_not_go_where_one_call_goes() -> None:
 
 
 async def _tried(asking: Any) -> None:
-    try:
+    with suppress(Error):
         await asking
-    except Error:
-        pass
 
 
 async def _read(chunks: AsyncResult) -> None:
@@ -565,6 +569,10 @@ async def _read(chunks: AsyncResult) -> None:
 
 
 # --- synchronous code, files, the command line ---
+
+
+def holding_the_key(folder: Path) -> list[Path]:
+    return [each for each in folder.rglob("*") if each.is_file() and MARK.is_in(each.read_text())]
 
 
 @pytest.fixture
@@ -604,7 +612,13 @@ async def test_a_login_is_kept_in_a_file_for_the_user_alone(tmp_path: Path) -> N
         await provider.complete(QUESTION)
         assert len(service.asked) == 2
         assert not MARK.shown_by(provider)
-    assert [each for each in tmp_path.rglob("*") if each.is_file() and MARK.is_in(each.read_text())] == [path]
+    assert holding_the_key(tmp_path) == [path]
+
+
+@pytest.fixture
+def no_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is piped into the command line."""
+    monkeypatch.setattr(sys, "stdin", None)
 
 
 @pytest.fixture
@@ -626,12 +640,12 @@ COMMANDS = (
     "providers --json",
     "race --help",
     "race Why? -p openai/m -o api_key x",
-    "bench -p openai/m --count 2 --jsonl {}/run.jsonl --html {}/run.html --md {}/run.md --csv {}/run.csv --prompt-words 3",
+    "bench -p openai/m --count 2 --jsonl {}/run.jsonl --html {}/run.html --csv {}/run.csv --json - --prompt-words 3",
     "bench report {}/run.jsonl",
 )
 
 
-@pytest.mark.usefixtures("by_proxy")
+@pytest.mark.usefixtures("by_proxy", "no_input")
 def test_the_command_line_shows_no_key(
     tmp_path: Path, refuses: Listener, capsys: pytest.CaptureFixture[str], log: Log
 ) -> None:
@@ -642,12 +656,13 @@ def test_the_command_line_shows_no_key(
         assert not MARK.is_in(out + err), (command, status)
     files = [each for each in tmp_path.rglob("*") if each.is_file()]
     assert {each.name for each in files} >= {"race.svg", "run.jsonl"}
-    assert not [each for each in files if MARK.is_in(each.read_text())]
+    assert holding_the_key(tmp_path) == []
     assert len(refuses.asked) >= 7
     assert all(MARK.is_in(each) for each in refuses.asked)
     assert not MARK.shown_by(*log.seen)
 
 
+@pytest.mark.usefixtures("no_input")
 def test_an_address_in_the_environment_is_listed_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -711,10 +726,12 @@ async def test_a_benchmark_writes_no_key(tmp_path: Path) -> None:
                 "b": asks_at(service.address, headers={"Cookie": KEY}),
             }
             params: Any = {"extra_headers": {"x-key": KEY}}
-            run = await bench.run(targets, count=2, params=params, to=writer)
+            run = await bench.run(targets, bench.Users(1), count=2, params=params, to=writer)
         assert len(service.asked) == 4
     assert [record.error for record in run.records] == ["AuthenticationError"] * 4
-    assert not MARK.shown_by(run, bench.summarize(run), bench.page(run), (tmp_path / "run.jsonl").read_bytes())
+    assert not MARK.shown_by(
+        run, bench.summarize(run), bench.page(run, bench.summarize(run)), (tmp_path / "run.jsonl").read_bytes()
+    )
 
 
 def test_a_key_is_masked_in_every_form_it_takes() -> None:
