@@ -20,6 +20,7 @@ from math import isfinite
 from pathlib import Path
 
 from g4ftrio._words.chunks import AuthResult
+from g4ftrio._words.secrets import Secret
 
 __all__ = ("AuthFile", "cache_folder")
 
@@ -28,7 +29,7 @@ _MAX_SIZE = 1 << 20  # bytes
 _MAX_DEPTH = 100  # lists and dicts inside each other
 _WAIT = 5.0  # seconds for the lock, which others hold for some milliseconds
 _POLL = 0.01  # seconds between two tries
-_PLAIN = (type(None), bool, int, float, str, list, tuple, dict)
+_PLAIN = (type(None), bool, int, float, str, Secret, list, tuple, dict)
 
 _log = logging.getLogger("g4ftrio")
 

@@ -36,9 +36,9 @@ from g4ftrio._words.errors import (
     UnprocessableEntityError,
     describe,
     excerpt,
-    mask,
     status_error,
 )
+from g4ftrio._words.secrets import mask
 
 
 def an(kind: type[ProviderError], message: str = "", **fields: Any) -> ProviderError:

@@ -42,7 +42,7 @@ from g4ftrio._race.entrant import Entrant, by_progress
 from g4ftrio._race.handoff import Pump, affinity
 from g4ftrio._race.keeper import Keeper, NoKeeper
 from g4ftrio._race.policies import Policy, Schedule
-from g4ftrio._race.source import Source, sign_by
+from g4ftrio._race.source import Source
 from g4ftrio._race.tasks import Tasks
 from g4ftrio._words.errors import AllFailed, RejectedError
 from g4ftrio._words.report import Outcome, RaceReport
@@ -323,7 +323,7 @@ class Race(Generic[T]):
                 if self.winner is not None and self.winner.entrant is entrant:
                     await self._serve(self.winner, source, safe=entrant.handoff and affinity() == before)
             except Exception as error:  # noqa: BLE001  # noted before the resource is closed
-                self._fail(entrant, sign_by(source, error))
+                self._fail(entrant, error)
             finally:
                 if open_scopes() != scopes:  # what it holds open must be left before ``step`` is
                     await source.aclose()

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from g4ftrio._loops import cancellation
 
-__all__ = ("Detachable", "ItemStream", "IteratorResource", "IteratorSource", "Source", "sign_by", "use_async_with")
+__all__ = ("Detachable", "ItemStream", "IteratorResource", "IteratorSource", "Source", "use_async_with")
 
 T = TypeVar("T")
 
@@ -36,12 +36,6 @@ class Detachable(Protocol):
 
     def detach(self) -> None:
         """Leave it open when its context ends; from here on ``aclose`` from any task closes it."""
-
-
-def sign_by(source: object, error: Exception) -> Exception:
-    """Let a source, where it can, put its name to an error over what it gave, and mask in it what is secret."""
-    sign = getattr(source, "sign", None)
-    return error if sign is None else sign(error)
 
 
 class IteratorSource(Generic[T]):

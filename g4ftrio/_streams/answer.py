@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from g4ftrio._loops import clock, open_scopes
 from g4ftrio._race.handoff import Pump
-from g4ftrio._race.source import IteratorSource, Source, sign_by
+from g4ftrio._race.source import IteratorSource, Source
 from g4ftrio._race.tasks import Tasks
 from g4ftrio._streams.generated import look_after
 from g4ftrio._words.chunks import (
@@ -28,15 +28,10 @@ from g4ftrio._words.chunks import (
     ProviderMetadata,
     ToolCallDelta,
 )
-from g4ftrio._words.errors import (
-    APIResponseValidationError,
-    APITimeoutError,
-    ProviderError,
-    TruncatedError,
-    signed,
-)
+from g4ftrio._words.errors import APIResponseValidationError, APITimeoutError, Error, ProviderError, TruncatedError
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
+from g4ftrio._words.secrets import cleared, mask
 from g4ftrio._words.timeouts import Timeout, Waits
 from g4ftrio.transports import http
 
@@ -142,7 +137,7 @@ class DecodedAnswer:
         chunks: list[Chunk] = []
         while not chunks:
             if decoder.error is not None:
-                raise self.sign(decoder.error)
+                raise self._signed(decoder.error)
             if self._ended:
                 return []
             try:
@@ -152,7 +147,7 @@ class DecodedAnswer:
                     raise APITimeoutError("idle", self._timeout.idle)
             except ProviderError as error:
                 if not self._is_an_end(error):
-                    raise self.sign(error) from error.__cause__
+                    raise self._signed(error) from error.__cause__
                 chunks = self._read_end(())
         return chunks
 
@@ -235,9 +230,13 @@ class DecodedAnswer:
                 self._patience -= current_time() - began
         return None
 
-    def sign(self, error: Exception) -> Exception:
-        """Put the provider's name to what went wrong with its answer, and mask its key in it."""
-        return signed(error, self._record.name, self._secrets)
+    def _signed(self, error: Exception) -> Exception:
+        return cleared(error, self._secrets, self._record.name)
+
+    def _know(self, secrets: tuple[str, ...]) -> None:
+        """Note what must be masked in whatever the service says, also by those who judge its answer."""
+        self._secrets = secrets
+        self._record.mask = lambda text: mask(text, secrets)
 
 
 class HttpAnswer(DecodedAnswer):
@@ -263,14 +262,15 @@ class HttpAnswer(DecodedAnswer):
         self._decoder = dialect.decoder()
 
     async def _open(self) -> None:
-        call, self._secrets = await self._prepare()
+        call, secrets = await self._prepare()
+        self._know(secrets)
         try:
             client = self._http_client()
             self._carrier = response = await http.send(client, call, timeout=self._timeout, record=self._record)
             self._record.pause = response.exhausted_for
             await http.checked(response, self._dialect.read_error, self._secrets)
-        except ProviderError as error:
-            raise self.sign(error) from error.__cause__
+        except Error as error:
+            raise self._signed(error) from error.__cause__
         self._framer = self._dialect.framer(response.content_type)
 
     def _frames(self, data: bytes | None) -> Sequence[bytes]:
@@ -424,10 +424,6 @@ class Patient:
     def adopt(self, client: httpx.AsyncClient) -> None:
         """Close this client too."""
         self._source.adopt(client)
-
-    def sign(self, error: Exception) -> Exception:
-        """As the answer does, where it can."""
-        return sign_by(self._source, error)
 
     async def _watched(self, read: Callable[[], Any]) -> Any:
         with CancelScope(deadline=self._waits.begin(self._now())):

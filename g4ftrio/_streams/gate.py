@@ -61,6 +61,8 @@ class ChunkGate:
             return self._judge(batch)
         except RejectedError as error:
             error.provider = error.provider or self._record.name or None
+            error.message = self._record.mask(error.message)
+            error.args = (error.message,)
             raise
 
     def close(self) -> list[Chunk] | None:

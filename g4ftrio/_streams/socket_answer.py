@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from g4ftrio._streams.answer import DecodedAnswer
 from g4ftrio._words.chunks import Chunk
-from g4ftrio._words.errors import ProviderError, TruncatedError
+from g4ftrio._words.errors import Error, TruncatedError
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
 from g4ftrio._words.timeouts import Timeout
@@ -53,7 +53,8 @@ class SocketAnswer(DecodedAnswer):
     async def _open(self) -> None:
         from g4ftrio.transports.websocket import open_websocket
 
-        call, self._decoder, self._secrets = await self._prepare()
+        call, self._decoder, secrets = await self._prepare()
+        self._know(secrets)
         try:
             socket = await open_websocket(
                 self._http_client(),
@@ -65,8 +66,8 @@ class SocketAnswer(DecodedAnswer):
             )
             self._carrier = talk = _Talk(socket, self._decoder)
             await talk.say()
-        except ProviderError as error:
-            raise self.sign(error) from error.__cause__
+        except Error as error:
+            raise self._signed(error) from error.__cause__
 
     def _frames(self, data: list[bytes] | None) -> Sequence[bytes]:
         if data:

@@ -66,16 +66,11 @@ __all__ = (
     "UnprocessableEntityError",
     "describe",
     "excerpt",
-    "mask",
     "opening",
-    "signed",
     "status_error",
 )
 
 _SAID = 500  # characters of a service's own words that an error repeats
-_MESSAGE = 1000  # characters of the longest message of an error, which may have words of our own around those
-_QUOTED = 3  # times that one may be quoted: by a service, by the one that it asked, and by us
-_HIDDEN = 4  # characters from which on a secret, or the beginning of one, is masked
 
 
 class Error(Exception):
@@ -434,49 +429,6 @@ def opening(data: bytes, limit: int) -> str:
     """The beginning of somebody else's bytes, as ``excerpt`` gives that of words."""
     text = data[: 4 * limit].decode("utf-8", "replace")
     return excerpt(text if len(data) <= 4 * limit else f"{text}…", limit)
-
-
-def signed(error: Exception, provider: str, secrets: Iterable[str]) -> Exception:
-    """Put a provider's name to its error, and see that what the error says is short, printable and no secret."""
-    if isinstance(error, ProviderError):
-        error.provider = error.provider or provider
-        error.message = mask(excerpt(error.message, _MESSAGE), secrets)
-        error.args = (error.message,)  # what `repr` shows
-        error.request_id = error.request_id and mask(error.request_id, secrets)
-    return error
-
-
-def mask(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret in it replaced by ``***``, also one of which an excerpt shows the beginning."""
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
-        if len(secret) >= _HIDDEN:
-            for spelt in _spellings(secret):
-                text = _mask_cut(text.replace(spelt, "***"), spelt)
-    return text
-
-
-def _spellings(secret: str) -> Iterable[str]:
-    """A secret as it is, on one line, and as JSON, HTML and URLs write it; and each of these quoted, and quoted again."""
-    from html import escape
-    from json import dumps
-    from urllib.parse import quote
-
-    line, written = " ".join(secret.split()), dumps(secret)[1:-1]
-    spelt = [secret, line, written, written.replace("/", r"\/"), escape(secret), quote(secret, safe="")]
-    for _ in range(_QUOTED):
-        spelt = list(dict.fromkeys([*spelt, *(repr(each)[1:-1] for each in spelt)]))
-    return spelt
-
-
-def _mask_cut(text: str, secret: str) -> str:
-    *cut, rest = text.split("…")
-    return "…".join([*(_without_beginning(each, secret) for each in cut), rest])
-
-
-def _without_beginning(text: str, secret: str) -> str:
-    longest = min(len(secret) - 1, len(text))
-    found = next((n for n in range(longest, _HIDDEN - 1, -1) if text.endswith(secret[:n])), 0)
-    return f"{text[:-found]}***" if found else text
 
 
 MissingAuthError = AuthenticationError

@@ -55,6 +55,9 @@ class Asked(Struct, kw_only=True):
     def __repr__(self) -> str:
         return f"<Asked with {self.provider}>"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [("provider", self.provider)]
+
 
 class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened. It is frozen; the records that it points to go on to be filled in.

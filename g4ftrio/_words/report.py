@@ -17,7 +17,7 @@ __all__ = ("EntrantReport", "Outcome", "RaceReport", "ReportedError")
 Outcome: TypeAlias = Literal["won", "lost", "failed", "rejected", "cancelled", "not_started", "running"]
 
 
-_UNTOLD = frozenset({"clock", "listener", "price"})  # fields that are no part of what is told
+_UNTOLD = frozenset({"clock", "listener", "mask", "price"})  # fields that are no part of what is told
 
 
 def _never() -> float:
@@ -52,7 +52,8 @@ class EntrantReport(Struct, kw_only=True):
     to be dead, so that the request was sent again. ``usage_known`` tells what ``usage`` is worth:
     ``exact`` where the service said it, ``at_least`` where the answer was cut short after some chunks, ``unknown``.
     ``attempts`` are those that failed and were repeated. ``pause`` are the seconds for which the head of an answer says
-    that the service has no more to give, ``price`` is that of a million tokens, of input and of output.
+    that the service has no more to give, ``price`` is that of a million tokens, of input and of output. ``mask`` takes
+    out of a text what must not be seen of the request.
     """
 
     name: str
@@ -77,6 +78,7 @@ class EntrantReport(Struct, kw_only=True):
     price: Price | None = None
     pause: float | None = None
     clock: Callable[[], float] = field(default=_never)
+    mask: Callable[[str], str] = field(default=str)
     listener: Listener | None = None
 
     def stamp(self, event: str) -> None:

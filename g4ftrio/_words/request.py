@@ -7,6 +7,8 @@ from typing import Any, Literal, TypedDict
 
 from msgspec import Struct, field
 
+from g4ftrio._words.secrets import shown
+
 __all__ = ("KNOWN", "Call", "ChatParams", "ChatRequest", "ModelParams", "check_params")
 
 
@@ -70,7 +72,10 @@ class Call(Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
     def __repr__(self) -> str:
-        return f"<Call {self.method} {self.url.partition('?')[0]}>"
+        return f"<Call {self.method} {shown(self.url).partition('?')[0]}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [("method", self.method), ("url", shown(self.url).partition("?")[0])]
 
 
 KNOWN = frozenset({*ModelParams.__annotations__, *ChatParams.__annotations__})

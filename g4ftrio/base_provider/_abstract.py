@@ -23,6 +23,7 @@ from g4ftrio._words.events import Asked, with_log
 from g4ftrio._words.messages import Messages, normalize
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import ChatParams, check_params
+from g4ftrio._words.secrets import hidden
 from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import _parameters
 from g4ftrio.base_provider._ask import Ask, StreamContext
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ("AbstractProvider",)
 
+_PRIVATE = frozenset({"api_key", "cookies", "extra_headers", "headers", "proxy"})  # parameters that no hook is told
 _WAITS = ("first_chunk", "stall", "idle", "total")
 _SETTINGS = frozenset({"executor", "http_client", "loop", "timeout"})  # beside the parameters; two mean nothing here
 _DOORS = ("create_authed", "create_async_generator", "create_async", "create_completion")
@@ -316,13 +318,13 @@ class AbstractProvider(Declaration):
             provider=self.telemetry_name or self.label,
             server=self._server,
             messages=ask.messages,
-            params=ask.params,
+            params={name: value for name, value in ask.params.items() if name not in _PRIVATE},
             headers=ask.headers,
         )
 
     def _merged(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A None given for a default takes the default out: whoever sends it leaves what is None away."""
-        return {**self._defaults, **params}
+        return {**self._defaults, **hidden(params)}
 
     def _written(self) -> Callable[..., Any]:
         """The creating method that a subclass wrote, else the one that a subclass is to write."""

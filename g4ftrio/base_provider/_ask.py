@@ -49,6 +49,9 @@ class Ask(Struct, kw_only=True):
     def __repr__(self) -> str:
         return f"<Ask {self.record.name}>"  # the parameters may hold a key
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [("name", self.record.name)]
+
 
 class Answering(Protocol):
     """What a context needs of a provider."""

@@ -103,7 +103,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         file = AuthFile(self.get_cache_file())
         kept = await to_thread.run_sync(file.read)
         if kept is not None and _is_for(kept, params.get("api_key") or self._own_key):
-            known, answered = deepcopy(vars(kept)), False
+            known, answered = deepcopy(kept), False
             try:
                 async with aclosing(self._authed(file, kept, known, model, messages, params)) as answer:
                     async for chunk in answer:
@@ -113,7 +113,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
             except AuthenticationError:
                 if answered:
                     raise
-                await to_thread.run_sync(partial(file.drop, if_unchanged=AuthResult(**known)))
+                await to_thread.run_sync(partial(file.drop, if_unchanged=known))
         login: AuthResult | None = None
         async with aclosing(self._log_in(params)) as said:
             async for chunk in said:
@@ -123,7 +123,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
                     yield Notice(chunk) if isinstance(chunk, str) else chunk
         if login is None:
             raise AuthenticationError("on_auth_async gave no AuthResult", provider=self.name)
-        async with aclosing(self._authed(file, login, {}, model, messages, params)) as answer:
+        async with aclosing(self._authed(file, login, AuthResult(), model, messages, params)) as answer:
             async for chunk in answer:
                 yield chunk
 
@@ -136,7 +136,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         self,
         file: AuthFile,
         login: AuthResult,
-        known: dict[str, Any],
+        known: AuthResult,
         model: str,
         messages: Messages,
         params: dict[str, Any],
@@ -145,7 +145,7 @@ class AsyncAuthedProvider(AsyncGeneratorProvider, AuthFileMixin):
         is_proved = False
         async with _opened(self.create_authed(model, messages, login, **params)) as answer:
             while batch := await answer.pull():
-                if not is_proved and vars(login) != known:
+                if not is_proved and vars(login) != vars(known):
                     await to_thread.run_sync(self.write_cache_file, file.path, login)
                 is_proved = True
                 for chunk in batch:

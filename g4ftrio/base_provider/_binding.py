@@ -18,6 +18,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from msgspec import Struct
 
+from g4ftrio._words.secrets import hidden
 from g4ftrio.base_provider._signatures import signature_of
 
 __all__ = ("Bound", "ClassProperty", "as_written", "creating", "on_class_too", "room_for_default")
@@ -87,6 +88,7 @@ def as_written(
             if not read:
                 read.append(_Signature.of(function, is_static))
             arguments, named = read[0].completed(arguments, named, bound(instance))
+        named = hidden(named)
         return given(function(*arguments, **named) if is_static else function(instance, *arguments, **named))
 
     if is_static:
@@ -106,6 +108,9 @@ class Bound(Struct):
 
     def __repr__(self) -> str:
         return f"<Bound {', '.join({**self.settings, **self.defaults})}>"  # the values may be keys
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [(name, ...) for name in {**self.settings, **self.defaults}]
 
 
 class _Signature(Struct):

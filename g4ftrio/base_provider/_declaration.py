@@ -11,6 +11,7 @@ from g4ftrio._streams.generated import Generated
 from g4ftrio._words.errors import SetupError
 from g4ftrio._words.events import Hook
 from g4ftrio._words.request import check_params
+from g4ftrio._words.secrets import hidden
 from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider._binding import Bound, as_written, on_class_too, room_for_default
 from g4ftrio.base_provider._parameters import SAFE_PARAMETERS
@@ -84,6 +85,8 @@ class Declaration:
     ) -> None:
         if http_client is not None and proxy is not None:
             raise SetupError("pass http_client= or proxy=, not both: a client has its own proxy")
+        settings, given = hidden(settings), hidden({"proxy": proxy, "headers": headers})
+        proxy, headers = given["proxy"], given["headers"]  # what frames hold, tracebacks show
         self.model = model
         self._name = name
         self._timeout = Timeout.of(timeout)
@@ -93,7 +96,7 @@ class Declaration:
         self._limiter = make_limiter(limit, rate, wait)
         self._hooks = _hooks(on_event)
         self._settings: dict[str, Any] = {"model": model, "timeout": timeout, "http_client": http_client}
-        self._settings |= {"proxy": proxy, "headers": headers}
+        self._settings |= given
         self._defaults = self._bind(settings)
 
     @property

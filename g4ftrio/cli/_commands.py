@@ -20,7 +20,7 @@ from g4ftrio.cli._entrants import from_environment
 from g4ftrio.cli._failure import FAILED, USAGE, exit_status, in_words
 from g4ftrio.cli._listing import columns, declared, models as list_models
 from g4ftrio.cli._load import benches, order_of, saves
-from g4ftrio.cli._options import asks, asks_often, loop, plot
+from g4ftrio.cli._options import asks, asks_often, check_specs, loop, plot
 from g4ftrio.cli._output import Output
 from g4ftrio.cli._prompt import read_prompt
 from g4ftrio.cli._result import Files
@@ -123,7 +123,7 @@ def bench_report(files: Sequence[Path], **given: Any) -> int:
 
 
 @cli.command()
-@click.argument("spec")
+@click.argument("spec", callback=check_specs)
 @click.option("--json", "as_json", is_flag=True, help="Write a JSON list.")
 @loop
 def models(spec: str, *, as_json: bool, loop: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from g4ftrio import providers
 from g4ftrio._words.printable import on_one_line
+from g4ftrio._words.secrets import shown
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.cli._failure import as_dict, exit_status, in_words, output_status
 from g4ftrio.cli._found import address_of, key_in
@@ -47,7 +48,7 @@ async def models(spec: str, output: Output, *, as_json: bool) -> int:
 def _described(label: str, cls: type[AbstractProvider]) -> dict[str, Any]:
     return {
         "label": label,
-        "address": address_of(cls()),
+        "address": shown(address_of(cls())),
         "key_variables": list(getattr(cls, "key_variables", ())),
         "key_is_set": bool(key_in(cls)),
         "needs_key": cls.needs_auth,

@@ -27,6 +27,7 @@ from g4ftrio.bench import (
 from g4ftrio.bench._options import RunOptions
 from g4ftrio.cli._bench import Order
 from g4ftrio.cli._entrants import from_environment
+from g4ftrio.cli._options import check_specs
 from g4ftrio.cli._prompt import read_prompt
 from g4ftrio.cli._result import Files
 
@@ -200,7 +201,14 @@ _SAVING = (
     _file("plot", "Write the main plots, as .svg or .png.", callback=_picture),
 )
 
-_RACE = click.option("--race", "races", multiple=True, metavar="SPEC,SPEC", help="A race to ask as well; repeat it.")
+_RACE = click.option(
+    "--race",
+    "races",
+    multiple=True,
+    callback=check_specs,
+    metavar="SPEC,SPEC",
+    help="A race to ask as well; repeat it.",
+)
 
 _LOADING = tuple(click.option(f"--{name}", name, metavar=form, help=told) for name, (form, told, _) in _LOADS.items())
 

@@ -12,10 +12,13 @@ import click
 
 from g4ftrio._race.policies import Policy, adaptive, fallback, parallel, staggered
 from g4ftrio._words.request import check_params
+from g4ftrio._words.secrets import in_address
 from g4ftrio._words.timeouts import Timeout
 from g4ftrio.cli._drawing import check_plot
 
-__all__ = ("asks", "asks_often", "loop", "plot")
+__all__ = ("asks", "asks_often", "check_specs", "loop", "plot")
+
+_ON_VIEW = "what stands on a command line can be read by all users of this machine, and later in the shell's history"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,6 +50,8 @@ def _timeout(ctx: click.Context, param: click.Parameter, written: str | None) ->
 
 def _params(ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     read = {name: _value(text) for name, text in pairs}
+    if "extra_headers" in read:
+        raise click.BadParameter(f"extra_headers is for programs: {_ON_VIEW}", ctx, param)
     try:
         check_params(read)
     except TypeError as error:
@@ -60,6 +65,21 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def check_specs(ctx: click.Context, param: click.Parameter, specs: Any) -> Any:
+    """See that no spec has a password or a key in its address.
+
+    :raises click.BadParameter: one has
+    """
+    written = (specs,) if isinstance(specs, str) else specs
+    if any(secret for spec in written for secret in in_address(spec)):
+        raise click.BadParameter(
+            f"there is a password or a key in the address: {_ON_VIEW}. Name its provider in $G4FTRIO_PROVIDERS instead",
+            ctx,
+            param,
+        )
+    return specs
 
 
 def _plot(ctx: click.Context, param: click.Parameter, written: str | None) -> Path | None:
@@ -88,6 +108,7 @@ _ASKING = (
         "--provider",
         "specs",
         multiple=True,
+        callback=check_specs,
         metavar="SPEC",
         help="Whom to ask, provider[/model][@base_url]; repeat it. Else $G4FTRIO_PROVIDERS, else a simulated fleet.",
     ),

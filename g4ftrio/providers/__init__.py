@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from g4ftrio._words.errors import SetupError, SpecError, UnknownProviderError
+from g4ftrio._words.secrets import shown
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.providers import _catalog, _community
 from g4ftrio.providers._catalog import *  # noqa: F403  # the catalogue is this package's face
@@ -83,7 +84,7 @@ def resolve(provider: ProviderTypes) -> AbstractProvider:
         raise SetupError(f"a provider is an instance, a class or a spec, not {type(provider).__name__}")
     match = _SPEC.fullmatch(provider.strip())
     if match is None:
-        raise SpecError(f"{provider!r} is not a provider's spec: write provider[/model][@base_url]")
+        raise SpecError(f"{shown(provider)!r} is not a provider's spec: write provider[/model][@base_url]")
     cls = find(match["label"])
     settings: dict[str, Any] = {"model": match["model"] or ""}
     if match["base"]:

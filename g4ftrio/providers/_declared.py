@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from copy import copy
@@ -19,11 +20,12 @@ from g4ftrio._race.source import Source
 from g4ftrio._streams.answer import HttpAnswer, Patient
 from g4ftrio._streams.filtered import FilteredAnswer
 from g4ftrio._words.chunks import Chunk
-from g4ftrio._words.errors import APITimeoutError, MissingKeyError, ProviderError, SetupError, signed
+from g4ftrio._words.errors import APITimeoutError, Error, MissingKeyError, SetupError
 from g4ftrio._words.messages import Messages, fold_system
 from g4ftrio._words.origin import is_loopback, origin
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call, ChatRequest, ModelParams
+from g4ftrio._words.secrets import Secret, cleared, hidden, in_address, in_headers, private, shown
 from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
@@ -43,6 +45,7 @@ PER_CALL = frozenset({"api_base", "api_endpoint", "api_key", "headers", "proxy"}
 _NOT_IN_THE_BODY = frozenset({"stream", "extra_body", "extra_headers"})
 _LIST_TIMEOUT = Timeout(idle=30, total=30)  # a list of models is small, and somebody waits for it
 _TELLING = 16  # characters of a message's text from which on it is masked where a service repeats it in an error
+_SENDABLE = re.compile(r"[!-~]*")
 _LIST_SIZE = 16 << 20  # bytes; the largest catalogue that was seen has about one MiB
 
 
@@ -81,8 +84,11 @@ class HttpProvider(AnsweringProvider):
         base_url: str | None = None,
         **settings: Any,
     ) -> None:
+        given = hidden({"api_key": api_key, "api_base": api_base or base_url})
+        api_key = api_base = base_url = None  # what frames hold, tracebacks show
+        settings = hidden(settings)
         super().__init__(**settings)
-        self._bind_address(api_key, api_base or base_url)
+        self._bind_address(**given)
 
     @creating
     def create_async_generator(
@@ -120,19 +126,22 @@ class HttpProvider(AnsweringProvider):
         url = self._address() + self.dialect.models_path
         key = await self._key(url)
         call = Call(method="GET", url=url, headers=self._fields(key))
+        secrets = self._secrets(key, call)
         timeout = self._timeout.over(_LIST_TIMEOUT)
         try:
             async with self._open_client() if self._client is None else nullcontext(self._client) as client:
                 with anyio.move_on_after(timeout.total):
-                    return self.dialect.read_models(await self._fetch(client, call, timeout, record, key))
-        except ProviderError as error:
-            raise signed(error, self.name, (key,) if key else ()) from error.__cause__
+                    return self.dialect.read_models(await self._fetch(client, call, timeout, record, secrets))
+        except Error as error:
+            raise cleared(error, secrets, self.name) from error.__cause__
         raise APITimeoutError("total", timeout.total, provider=self.name)
 
-    async def _fetch(self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, key: str) -> bytes:
+    async def _fetch(
+        self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, secrets: tuple[str, ...]
+    ) -> bytes:
         response = await http.send(client, call, timeout=timeout, record=record)
         try:
-            await http.checked(response, self.dialect.read_error, (key,) if key else ())
+            await http.checked(response, self.dialect.read_error, secrets)
             return await response.read(_LIST_SIZE)
         finally:
             await response.aclose()
@@ -147,7 +156,9 @@ class HttpProvider(AnsweringProvider):
         self._origin(address)
         if not address.startswith(self.schemes) or not urlsplit(address).hostname:
             name = "api_endpoint" if self.api_endpoint else "api_base"
-            raise SetupError(f"{self.label}: {name} must be an {' or '.join(self.schemes)} address, not {address!r}")
+            wanted = " or ".join(self.schemes)
+            raise SetupError(f"{self.label}: {name} must be an {wanted} address, not {shown(address)!r}")
+        self._check_key(self._key_for(address))
         if self.needs_auth and not self._key_for(address) and not is_loopback(urlsplit(address).hostname):
             reason = ""
             if found := next((name for name in self.key_variables if environ.get(name)), None):
@@ -210,7 +221,7 @@ class HttpProvider(AnsweringProvider):
     async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
         request = self._chat(ask)
         with naming(ask.record.name):
-            path, body = dialect.path_for(request), msgspec.json.encode(self._body(dialect, request))
+            path, body = dialect.path_for(request), msgspec.json.encode(self._body(dialect, request), enc_hook=_plain)
         return await self._call(ask, path, body)
 
     def _chat(self, ask: Ask) -> ChatRequest:
@@ -232,8 +243,12 @@ class HttpProvider(AnsweringProvider):
         url = self.api_endpoint or self._address() + path
         key = await self._key(url)
         headers = {**ask.headers, **self._fields(key, ask.params.get("extra_headers"))}
-        secrets = (key, *_telling(ask.messages)) if key else tuple(_telling(ask.messages))
-        return Call(method="POST", url=url, headers=headers, body=body), secrets
+        call = Call(method="POST", url=url, headers=headers, body=body)
+        return call, (*self._secrets(key, call), *_telling(ask.messages))
+
+    def _secrets(self, key: str, call: Call) -> tuple[str, ...]:
+        found = (key, *in_address(call.url), *in_address(self._proxy or ""), *in_headers(call.headers))
+        return tuple(filter(None, dict.fromkeys(found)))
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
         return dialect.encode(request)
@@ -267,7 +282,7 @@ class HttpProvider(AnsweringProvider):
         """The same with other settings, for one call. A key that is bound here goes to no other origin."""
         other = copy(self)
         other._settings = dict(self._settings)
-        other._headers = {**self._headers, **(headers or {})}
+        other._headers = {**self._headers, **hidden({"headers": headers or {}})["headers"]}
         other._proxy = proxy or self._proxy
         other.api_endpoint = api_endpoint or self.api_endpoint
         other._bind_address(api_key, api_base)
@@ -303,25 +318,41 @@ class HttpProvider(AnsweringProvider):
             address = self.base_from_variable(environ[name])
             origin(address)
         except ValueError as error:
-            raise SetupError(f"{self.label}: {name} holds no address: {environ[name]!r} ({error})") from error
-        return address
+            why = str(error)
+        else:
+            return address
+        raise SetupError(f"{self.label}: {name} holds no address: {_told(environ[name], why)}")
 
     def _origin(self, address: str) -> str:
         try:
             return origin(address)
         except ValueError as error:
-            raise SetupError(f"{self.label}: {address!r} is no address: {error}") from error
+            why = str(error)
+        raise SetupError(f"{self.label}: this is no address: {_told(address, why)}")
 
     def _address(self) -> str:
         bound: str | None = vars(self).get("api_base")
-        return (bound or self._home()).rstrip("/")
+        return private((bound or self._home()).rstrip("/"))
 
     async def _key(self, address: str) -> str:
         key = self._key_for(address)
         key = key() if callable(key) else key
         if isawaitable(key):
             key = await key
-        return str(key or "")
+        key = Secret(key or "")
+        self._check_key(key)
+        return key
+
+    def _check_key(self, key: ApiKey) -> None:
+        """See that it can be one. With a space or a line break it was copied or read from a file with something else.
+
+        :raises SetupError: it cannot; it is not shown
+        """
+        if isinstance(key, str) and not _SENDABLE.fullmatch(key):
+            raise SetupError(
+                f"{self.name}: the key has a space, a line break, or another character that no key has. "
+                f"Check {' and '.join(('api_key=', *self.key_variables))}."
+            )
 
     def _key_for(self, address: str) -> ApiKey:
         """The key that is bound; else, to the service's own origin only, the declared one or the environment's.
@@ -332,7 +363,8 @@ class HttpProvider(AnsweringProvider):
         if bound or self._origin(address) not in map(self._origin, (self._home(), type(self).api_endpoint)):
             return bound
         from_environment = () if is_loopback(urlsplit(address).hostname) else self.key_variables
-        return type(self).api_key or next((value for name in from_environment if (value := environ.get(name))), None)
+        key = type(self).api_key or next((environ[name] for name in from_environment if environ.get(name)), None)
+        return Secret(key) if isinstance(key, str) else key
 
 
 @contextmanager
@@ -342,6 +374,18 @@ def naming(provider: str) -> Iterator[None]:
         yield
     except (SetupError, TypeError) as error:
         raise type(error)(f"{provider}: {error}") from error
+
+
+def _told(address: str, why: str) -> str:
+    """Words for what is no address. They are written where no exception is handled, which would hold its parts."""
+    return f"{shown(address)!r}" + (f" ({why})" if shown(address) == address else "")
+
+
+def _plain(value: Any) -> str:
+    """Write what msgspec does not take for text, a key that a subclass puts into its body."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 
 def _mapping(name: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from g4ftrio._words.origin import PORTS
+from g4ftrio._words.secrets import SecretBytes
 from g4ftrio.transports._fields import check_fields, encode_fields
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Direct:
         own = {name for name, _ in fields}
         shared = (field for name, field in self._fields if name not in own)
         head = self._encode(call.method.encode("ascii"), where.target, [(b"Host", where.host), *shared, *fields])
-        return head.removesuffix(b"\r\n")
+        return SecretBytes(head.removesuffix(b"\r\n"))
 
 
 def _is_mocked(client: httpx.AsyncClient) -> bool:
@@ -108,11 +109,14 @@ def place(url: str) -> Place | None:
     """Where a URL leads; None for one that httpx must look at."""
     from g4ftrio.transports._http1 import Origin
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
     if parts.scheme not in PORTS:
         return None
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     if "@" in parts.netloc or "/." in target or not (_HOST.fullmatch(host) and _PLAIN.fullmatch(target)):
         return None
     named = host if port == PORTS[parts.scheme] else f"{host}:{port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 import anyio
@@ -91,6 +91,9 @@ class Call(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Call {self.method.decode('latin-1')}>"  # the head has the key in it
+
+    def __rich_repr__(self) -> Iterator[str]:
+        yield repr(self)  # rich shows what is in a tuple
 
     def step(self, name: str) -> Step:
         """Begin to report a step of the exchange."""

@@ -44,10 +44,9 @@ def encode_fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def _field(name: str, value: str) -> tuple[bytes, bytes]:
-    try:
-        return name.encode("ascii"), value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise _bad_field(name) from None
+    if not (name.isascii() and (value.isascii() or max(value) <= "\xff")):  # the codec's error would hold the value
+        raise _bad_field(name)
+    return name.encode("ascii"), value.encode("latin-1")
 
 
 def check_fields(fields: Iterable[tuple[bytes, bytes]]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, Error, SetupError, mask, status_error
+from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, Error, SetupError, status_error
+from g4ftrio._words.secrets import mask
 from g4ftrio.dialects._error_body import retry_delay
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._rate_limits import exhausted_for

@@ -16,6 +16,8 @@ from typing import NamedTuple, Protocol
 import httptools
 import httpx
 
+from g4ftrio._words.secrets import SecretBytes
+
 __all__ = ("MAX_HEAD", "MAX_INTERIM", "BodyDecoder", "Head", "ResponseParser", "encode_head")
 
 MAX_HEAD = 64 * 1024  # bytes of a head, and bytes between two body bytes: chunk extensions, trailers
@@ -46,7 +48,7 @@ def encode_head(method: bytes, target: bytes, headers: Iterable[tuple[bytes, byt
         wrong = next(line for line in lines if not _HEADER.fullmatch(line))
         name = wrong.partition(b":")[0][:64]
         raise httpx.LocalProtocolError(f"the header {name!r} has a character that HTTP does not allow")
-    return request_line + block + b"\r\n"
+    return SecretBytes(request_line + block + b"\r\n")
 
 
 class BodyDecoder(Protocol):

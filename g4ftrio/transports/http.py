@@ -15,6 +15,7 @@ from msgspec import structs
 
 from g4ftrio._words.errors import SetupError, excerpt
 from g4ftrio._words.request import Call
+from g4ftrio._words.secrets import Secret, hidden, in_address, shown, without_userinfo
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._connecting import Connecting
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
@@ -54,6 +55,7 @@ def open_http_client(*, warm: Mapping[str, int] | None = None, **options: Any) -
     """
     import httpx
 
+    options = hidden(options)  # what frames hold, tracebacks show
     headers = httpx.Headers({"accept-encoding": "identity", "user-agent": f"g4ftrio/{_version()}"})
     headers.update(options.pop("headers", None))
     if options.get("verify", True) is True and not options.get("cert"):
@@ -85,7 +87,7 @@ def _origins(warm: Mapping[str, int] | None) -> dict[Origin, int]:
     for address, count in (warm or {}).items():
         where = place(address)
         if where is None:
-            raise SetupError(f"warm= names addresses such as https://api.example.com, not {address!r}")
+            raise SetupError(f"warm= names addresses such as https://api.example.com, not {shown(address)!r}")
         found[where.origin] = count
     return found
 
@@ -143,6 +145,7 @@ async def send(
     """
     if client.is_closed:
         raise SetupError("the HTTP client is closed: open another, or keep this one open for as long as it is used")
+    call = _with_userinfo(call)
     for _ in range(_HOPS + 1):
         response = await _ask(client, call, Watch(call.url, timeout, record))
         if response.status not in _REDIRECTS or "location" not in response.headers:
@@ -152,19 +155,35 @@ async def send(
     raise response.refused(f"it redirects in a circle, or more than {_HOPS} times")
 
 
+def _with_userinfo(call: Call) -> Call:
+    """Move user and password from the address, which httpx writes to its log, to the header that they are sent in."""
+    url, userinfo = without_userinfo(call.url)
+    if not userinfo:
+        return call
+    from base64 import b64encode
+
+    headers = {name: value for name, value in call.headers.items() if name.lower() != "authorization"}
+    headers["Authorization"] = Secret("Basic " + b64encode(userinfo.encode()).decode())
+    return structs.replace(call, url=url, headers=headers)
+
+
 async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
     short, where = direct(client), place(call.url)
     if short is not None and where is not None:
         return await _ask_directly(short, where, call, watch)
+    connecting = Connecting(watch.timeout.connect)
     with watch:
-        response = await _sent(client, call, watch)
+        request = _request(client, call, watch, connecting)
+        url = str(request.url)
+        if any(in_address(url)):
+            request.url = _unlogged(request.url)
+        async with connecting:
+            response = await client.send(request, stream=True, follow_redirects=False)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
-    return Response(response.status_code, response.headers, str(response.request.url), body_of(response), watch)
+    return Response(response.status_code, response.headers, url, body_of(response), watch)
 
 
-async def _sent(client: httpx.AsyncClient, call: Call, watch: Watch) -> httpx.Response:
-    """Send a call through the client."""
-
+def _request(client: httpx.AsyncClient, call: Call, watch: Watch, connecting: Connecting) -> httpx.Request:
     async def trace(event: str, info: Mapping[str, Any]) -> None:
         connecting.note(event, info)
         await watch.trace(event, info)
@@ -179,8 +198,13 @@ async def _sent(client: httpx.AsyncClient, call: Call, watch: Watch) -> httpx.Re
     check_fields(request.headers.raw)
     if call.body:
         request.stream = in_pieces(request.stream, call.body)
-    async with Connecting(watch.timeout.connect) as connecting:
-        return await client.send(request, stream=True, follow_redirects=False)
+    return request
+
+
+def _unlogged(url: httpx.URL) -> httpx.URL:
+    """Make it one whose text, which httpx writes to its log, lacks what is secret in it."""
+    kind = type(url)
+    return type("URL", (kind,), {"__str__": lambda url: shown(kind.__str__(url)), "__repr__": str})(url)  # type: ignore[no-any-return]  # it is one
 
 
 async def _ask_directly(short: Direct, where: Place, call: Call, watch: Watch) -> Response:

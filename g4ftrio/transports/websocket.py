@@ -35,9 +35,9 @@ from g4ftrio._words.errors import (
     ProviderError,
     TruncatedError,
     excerpt,
-    mask,
 )
 from g4ftrio._words.origin import as_http
+from g4ftrio._words.secrets import mask
 from g4ftrio.transports import http
 from g4ftrio.transports._frames import SILENT, Frames, Side
 

@@ -18,6 +18,7 @@ import trio
 
 import g4ftrio
 from g4ftrio import AuthResult, EventLoopRunningError, FinishReason, Reasoning, ToolCallDelta, Usage
+from g4ftrio._words.secrets import Secret
 from g4ftrio.base_provider import AbstractProvider, AsyncAuthedProvider, AsyncGeneratorProvider, AsyncProvider
 from g4ftrio.providers import OpenaiTemplate
 from g4ftrio.typing import AsyncResult, CreateResult, Messages
@@ -388,7 +389,7 @@ async def test_a_static_method_gets_the_bound_settings_that_its_signature_names(
 @pytest.mark.anyio
 async def test_a_method_that_takes_any_keyword_gets_bound_parameters_and_no_bound_settings() -> None:
     bound = GeneratorStatic(proxy="http://127.0.0.1:1", timeout=7, headers={"X": "1"}, top_k=3, api_key="k")
-    assert await bound.create_async("m", WHY) == said("m", WHY, None, {"api_key": "k", "top_k": 3})
+    assert await bound.create_async("m", WHY) == said("m", WHY, None, {"api_key": Secret("k"), "top_k": 3})
 
 
 @pytest.mark.anyio
