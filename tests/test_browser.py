@@ -15,7 +15,6 @@ import pytest
 from rich.pretty import pretty_repr
 
 from g4ftrio._browser import BrowserSession, WebDriver, read_session
-from g4ftrio._words.errors import APIConnectionError, ProviderError, describe, mask
 from g4ftrio._words.errors import APIConnectionError, ProviderError, describe
 from g4ftrio._words.secrets import mask
 
