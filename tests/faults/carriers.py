@@ -14,11 +14,9 @@ from typing import NamedTuple, TypeAlias
 from g4ftrio.simulator._dialects import SOCKETS
 from tests.faults.recordings import LABELS, Recording
 
-__all__ = ("ACCEPT", "CARRIERS", "CARRIERS_OF", "Carried", "Piece")
+__all__ = ("ACCEPT", "CARRIERS", "CARRIERS_OF", "PLAIN", "WAYS", "Carried")
 
-ACCEPT = (
-    b"(derived from a client's key"  # 28 bytes, in whose place the server of a WebSocket puts what its client awaits
-)
+ACCEPT = b"(derived from a client's key"  # 28 bytes; in their place a server puts what its client awaits
 _TEAR = 17  # bytes: characters are torn, and so is everything else
 _STRIDE = 50
 
@@ -130,6 +128,8 @@ _OVER_HTTP, _OVER_SOCKETS = tuple(CARRIERS)[:4], tuple(CARRIERS)[4:]
 CARRIERS_OF: Mapping[str, tuple[str, ...]] = {
     label: _OVER_SOCKETS if label in SOCKETS else _OVER_HTTP for label in LABELS
 }
+PLAIN = ("chunked", "messages")  # as services do it
+WAYS = tuple((label, carrier) for label in LABELS for carrier in CARRIERS_OF[label])
 
 
 class Carried:
