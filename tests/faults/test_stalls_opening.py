@@ -116,7 +116,7 @@ async def test_no_address_that_answers_is_late_all_the_same(
 # --- TLS ---
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 80, 300, 600])  # bytes of the server's first flight
+@pytest.mark.parametrize("at", [0, 5, 300, 600])  # bytes of the server's first flight
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_handshake_that_stops(
     transport: str, at: int, monkeypatch: pytest.MonkeyPatch, certified: Certified
@@ -211,7 +211,7 @@ async def test_a_wait_for_a_place_in_the_pool_leaves_less_for_the_rest(
 # --- the opening of a WebSocket, and what is none ---
 
 
-@pytest.mark.parametrize("at", [0, 1, 12, 30, 100, 190])  # bytes of the head
+@pytest.mark.parametrize("at", [0, 1, 30, 190])  # bytes of the head
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_web_socket_that_is_not_opened(transport: str, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
