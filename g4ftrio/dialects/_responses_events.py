@@ -131,7 +131,7 @@ class OpenAIResponsesDecoder:
     def _only_texts(self, joined: bytes, frames: int) -> list[Chunk]:
         """The texts of that many events, where they are nothing else; a third of what it costs to read them in full."""
         events = decoded(_TEXTS, joined, frames) or ()
-        for place in {event.output_index for event in events}:
+        for place in {event.output_index for event in events if event.delta}:
             self._note(str, place)
         return [event.delta for event in events if event.delta]
 

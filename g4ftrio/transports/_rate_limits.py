@@ -51,7 +51,8 @@ def _wait(name: str, headers: Mapping[str, str], now: float) -> float | None:
 
 
 def _number(value: str) -> float | None:
-    return float(value) if _NUMBER.fullmatch(value.strip()) else None
+    value = value.strip()  # of more than what float() takes for white space
+    return float(value) if _NUMBER.fullmatch(value) else None
 
 
 def _seconds(value: str, now: float) -> float | None:

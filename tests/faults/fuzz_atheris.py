@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import atheris  # type: ignore[import-not-found,unused-ignore]  # see above
+import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]  # it is not installed, or has no types
 
 with atheris.instrument_imports(include=["g4ftrio"]):
     import httpx
@@ -92,9 +92,10 @@ def _waits(data: bytes) -> None:
             assert wait is None or 0 <= wait <= _DAY
 
 
+_FRAMERS: list[Callable[[], Framer]] = [SSE, NDJSON, Whole, lambda: framer_for(""), lambda: framer_for("text/html")]
 _READERS: list[Callable[[bytes], None]] = [
     *(_decoding(wire) for wire in WIRES.values()),
-    *map(_framing, (SSE, NDJSON, Whole, lambda: framer_for(""), lambda: framer_for("text/html"))),
+    *(_framing(make) for make in _FRAMERS),
     *(_http, _errors, _models, _waits),
 ]
 

@@ -10,14 +10,17 @@ counts it.
 from __future__ import annotations
 
 import gc
+import sys
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from subprocess import run
 from time import process_time
 from typing import Any, NamedTuple
 
+import anyio
 import httpx
 import msgspec
 import pytest
@@ -228,12 +231,12 @@ def assert_ended(case: Case, error: Exception | None, peak: float) -> None:
 HEAVY = ("a body that does not end", "an event of many lines that does not end", "a chunk of 2^63 bytes")
 
 
-def cases(table: dict[str, Case]) -> Any:
+def cases(table: dict[str, Case]) -> list[Any]:
     """Ask with both clients; in the short form with our own, and leave out what takes long."""
-    for what in table:
-        for client in CLIENTS:
-            marks = [pytest.mark.long] if client == "stock" or what in HEAVY else []
-            yield pytest.param(what, client, marks=marks, id=f"{what}, {client}")
+    both = [(what, client) for what in table for client in CLIENTS]
+    heavy = {(what, client) for what, client in both if client == "stock" or what in HEAVY}
+    marks = {True: [pytest.mark.long], False: []}
+    return [pytest.param(*each, marks=marks[each in heavy], id=", ".join(each)) for each in both]
 
 
 @pytest.mark.anyio
@@ -249,19 +252,62 @@ async def test_an_answer_that_is_too_much_ends_in_an_error(what: str, client: st
 
 @pytest.fixture
 def small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is 256 MiB outside is 4 here."""
-    monkeypatch.setattr(_answer, "MAX_ANSWER", 4 * MIB)
+    """What is 256 MiB outside is 1 here."""
+    monkeypatch.setattr(_answer, "MAX_ANSWER", MIB)
 
 
 @pytest.mark.anyio
 @pytest.mark.usefixtures("small_answers")
 async def test_an_answer_that_does_not_end_reaches_a_limit() -> None:
-    case = Case(body(b"", FIRST * 1000), UNREADABLE, "an answer of more than 4 MiB", 24)
+    case = Case(body(b"", FIRST * 1000), UNREADABLE, "an answer of more than 1 MiB", 24)
     async with Service(case.script) as service:
         with peak_of() as peak:
             error = await failed(asking("openai-compatible", service), PATIENT)
         await service.settled()
     assert_ended(case, error, peak())
+
+
+# --- in a process of its own, as the system counts ---
+
+WHOLE = Case(body(b"", FIRST * 1000), UNREADABLE, "an answer of more than 256 MiB")
+GROWTH = {
+    "an event that does not end": 96,
+    "gzip of an event": 96,
+    "a body that does not end": 256,
+    "an error body of a GiB": 24,
+    "a web page that does not end": 24,
+    "headers without end": 24,
+    "comments without end": 24,
+    "answers of status 100 without end": 24,
+    "an answer of 256 MiB": 512,
+}  # MiB
+
+
+def alone(backend: str, what: str) -> None:
+    """Ask once, and print by how many KiB the process has grown; called in a process of its own."""
+    import resource
+
+    async def ask(case: Case) -> Exception | None:
+        async with Service(case.script) as service:
+            return await failed(asking("openai-compatible", service), case.timeout)
+
+    anyio.run(ask, ANSWERS["a negative length"], backend=backend)  # so that everything is imported
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    case = ANSWERS.get(what, WHOLE)
+    error = anyio.run(ask, case, backend=backend)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    assert isinstance(error, case.error)
+    assert case.says in str(error)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is the system's")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("what", GROWTH)
+def test_a_process_grows_no_further_than_this(what: str, backend: str) -> None:
+    call = f"from tests.faults.test_sizes import alone; alone({backend!r}, {what!r})"
+    done = run([sys.executable, "-c", call], capture_output=True, check=True, text=True)
+    assert int(done.stdout) < GROWTH[what] * 1024
 
 
 # --- over sockets, WebSockets ---
@@ -295,7 +341,7 @@ MESSAGES: dict[str, Case] = {
     "events without end after a piece of text": Case(
         talk(PIECE, event(type="session.updated") * 100), APITimeoutError, "", 8, HASTY, "stall"
     ),
-    "an answer without end": Case(talk(b"", PARAGRAPH * 100), UNREADABLE, "more than 4 MiB", 24),
+    "an answer without end": Case(talk(b"", PARAGRAPH * 100), UNREADABLE, "more than 1 MiB", 24),
     "bytes without end": Case(talk(b"", frame(MANY, BINARY)), UNREADABLE, "", 8),
     "no UTF-8": Case(talk(frame(b'{"type": "\xff"}')), UNREADABLE),
     "no frames": Case(talk(b"", MANY), UNREADABLE, "no WebSocket frames"),
