@@ -74,6 +74,7 @@ __all__ = (
 
 _SAID = 500  # characters of a service's own words that an error repeats
 _MESSAGE = 1000  # characters of the longest message of an error, which may have words of our own around those
+_ID = 200  # characters of the longest name that a service gives to a request
 _QUOTED = 3  # times that one may be quoted: by a service, by the one that it asked, and by us
 _HIDDEN = 4  # characters from which on a secret, or the beginning of one, is masked
 
@@ -442,7 +443,7 @@ def signed(error: Exception, provider: str, secrets: Iterable[str]) -> Exception
         error.provider = error.provider or provider
         error.message = mask(excerpt(error.message, _MESSAGE), secrets)
         error.args = (error.message,)  # what `repr` shows
-        error.request_id = error.request_id and mask(error.request_id, secrets)
+        error.request_id = error.request_id and mask(excerpt(error.request_id, _ID), secrets)
     return error
 
 
@@ -450,13 +451,13 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     """The text with every secret in it replaced by ``***``, also one of which an excerpt shows the beginning."""
     for secret in sorted(secrets, key=len, reverse=True):  # one may be the beginning of another
         if len(secret) >= _HIDDEN:
-            for spelt in _spellings(secret):
+            for spelt in _spellings(secret[: len(text) + 1]):  # of a longer one, the text can only have the beginning
                 text = _mask_cut(text.replace(spelt, "***"), spelt)
     return text
 
 
 def _spellings(secret: str) -> Iterable[str]:
-    """A secret as it is, on one line, and as JSON, HTML and URLs write it; and each of these quoted, and quoted again."""
+    """A secret as it is, on one line, and as JSON, HTML and URLs write it; and each of these quoted several times."""
     from html import escape
     from json import dumps
     from urllib.parse import quote
