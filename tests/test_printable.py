@@ -19,6 +19,7 @@ from g4ftrio._words.printable import cells, on_one_line, printable, shortened
         ("\x7f", "␡"),
         ("\x9b31m\x80", "\ufffd31m\ufffd"),
         ("\u202egnp.exe\u202c \u2066a\u2069", "\ufffdgnp.exe\ufffd \ufffda\ufffd"),
+        ("a\ud800b", "a\ufffdb"),
         ("a\u00a0\u200db\u2028c", "a\u00a0\u200db\u2028c"),
     ],
 )

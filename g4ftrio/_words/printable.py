@@ -7,14 +7,15 @@ from unicodedata import combining, east_asian_width
 
 __all__ = ("cells", "on_one_line", "printable", "shortened")
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
     """Replace what a terminal would obey rather than show, by a picture of it or by U+FFFD.
 
     That is ESC and the other C0 controls but newline, tab and CR before a newline; DEL; the C1 controls; and the
-    characters that override the direction of writing (https://www.unicode.org/reports/tr9/, 2.1 to 2.4).
+    characters that override the direction of writing (https://www.unicode.org/reports/tr9/, 2.1 to 2.4). So are lone
+    surrogates, which no encoding has a form for.
     """
     return text if text.isprintable() else _CONTROL.sub(_picture, text)
 

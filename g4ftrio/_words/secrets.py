@@ -37,7 +37,7 @@ _SHORTEST = 4  # characters; what is shorter is in many a word
 _CODED = 8  # characters of base64 that are too many to be a coincidence
 _BEGINNING = 12  # characters of a secret by which one is known that was cut
 _REST = r"[^\s<>…]*"
-_LONGEST = 2000  # characters of a secret that are looked for: an error has fewer
+_ID = 200  # characters of the longest name that a service gives to a request
 _MESSAGE = 1000  # characters of the longest message of an error, which may have words of our own around a service's
 _QUOTED = 3  # times that one may be quoted: by a service, by the one that it asked, and by us
 _CHAIN = 50  # errors that hang together
@@ -147,7 +147,9 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     A secret is found in upper and lower case, and as it stands in URLs, in JSON, in HTML, in base64 and quoted.
     """
     lower = text.casefold()
-    every = (form for each in secrets for form in _forms(each[:_LONGEST]))
+    every = (
+        form for each in secrets for form in _forms(each[: len(text) + 1])
+    )  # of a longer one, the text has its beginning
     found = {form for form in every if form[:_SHORTEST].casefold() in lower}  # a long history is not made a pattern
     forms = sorted(found, key=len, reverse=True)  # one may begin another
     if not forms:
@@ -217,7 +219,7 @@ def cleared(error: E, secrets: Iterable[str], provider: str = "") -> E:
         if isinstance(each, ProviderError):
             each.provider = each.provider or provider or None
             each.message = mask(excerpt(each.message, _MESSAGE), known)
-            each.request_id = each.request_id and mask(each.request_id, known)
+            each.request_id = each.request_id and mask(excerpt(each.request_id, _ID), known)
             each.args = (each.message,)  # what `repr` shows
     return error
 
