@@ -35,7 +35,7 @@ __all__ = ("Mark", "seen", "tracebacks")
 Seen: TypeAlias = tuple[str, str]
 
 _TESTS = str(Path(__file__).parent.parent)
-_WINDOW = 8  # characters of a secret that are enough to betray it
+_WINDOW = 8  # characters of a secret that are enough to betray it; every other of them is looked for
 _DEPTH = 12
 _UNSEEN = (type, ModuleType, FunctionType, MethodType, BuiltinMethodType, CodeType, FrameType, TracebackType)
 _SETTINGS = ("api_key", "api_base", "api_endpoint", "url")  # what a provider was given, in public attributes of its own
@@ -49,7 +49,7 @@ class Mark:
         self.secret = secret
         written = {secret, quote(secret, safe=""), escape(secret), json.dumps(secret)[1:-1], *_in_base64(secret)}
         self._pieces = {
-            form[n : n + _WINDOW].casefold() for form in written for n in range(max(len(form) - _WINDOW, 0) + 1)
+            form[n : n + _WINDOW].casefold() for form in written for n in range(0, max(len(form) - _WINDOW, 0) + 1, 2)
         }
 
     def is_in(self, text: str) -> bool:
@@ -120,7 +120,7 @@ def _printed(path: str, thing: object) -> Iterator[Seen]:
         "format": format,
         "pprint": pformat,
         "rich": _by_rich,
-        "vars": lambda of: f"{_state(of)!r} {pformat(_state(of))} {_by_rich(_state(of))}",
+        "vars": lambda of: f"{(state := _state(of))!r} {_by_rich(state)}",
     }
     if not isinstance(thing, AbstractProvider):  # it takes its key along into another process
         printers["pickle"] = lambda of: pickle.dumps(of, 0).decode("latin-1")
@@ -135,7 +135,9 @@ def _printed(path: str, thing: object) -> Iterator[Seen]:
 
 def _by_rich(thing: object) -> str:
     """What rich prints; what lies deeper is looked at by itself."""
-    return pretty_repr(thing, max_depth=2)
+    if type(thing).__repr__ is object.__repr__ and not hasattr(thing, "__rich_repr__"):
+        return ""  # the same
+    return pretty_repr(thing, max_depth=1 if isinstance(thing, dict) else 2, max_width=1000)
 
 
 def _tried(look: Callable[[Any], object], thing: object) -> object:
