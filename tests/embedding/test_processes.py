@@ -149,4 +149,6 @@ def test_a_fork_races_and_leaves_the_parent_s_connections_alone(fleet: ThreadFle
 def test_a_child_of_multiprocessing_races_however_it_was_started(fleet: ThreadFleet, tmp_path: Path) -> None:
     script = tmp_path / "children.py"
     script.write_text("import sys\n" + CHILDREN, "utf-8")
-    assert output_of(fleet, ["-W", "error", str(script)]) == [f"{method} {TEXT}" for method in ("fork", "spawn", "forkserver")]
+    assert output_of(fleet, ["-W", "error", str(script)]) == [
+        f"{method} {TEXT}" for method in ("fork", "spawn", "forkserver")
+    ]

@@ -68,7 +68,19 @@ def test_with_anyios_plugin_and_with_pytest_trio(tmp_path: Path) -> None:
         folder.mkdir()
         file = folder / "test_of_a_user.py"
         file.write_text(COMMON + FIXTURES, "utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-o", option, file.name]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-W",
+            "error",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            option,
+            file.name,
+        ]
         running.append(
             subprocess.Popen(
                 command,

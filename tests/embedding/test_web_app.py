@@ -93,7 +93,9 @@ async def gone(fleet: Fleet) -> bool:
 
 def disconnected(browser: Browser, version: str) -> bool:
     """Whether the app let out what it should: up to 2.3 nothing, from 2.4 on Starlette's own error."""
-    return (type(browser.error).__name__ if browser.error else None) == (None if version == "2.3" else "ClientDisconnect")
+    return (type(browser.error).__name__ if browser.error else None) == (
+        None if version == "2.3" else "ClientDisconnect"
+    )
 
 
 # --- the browser stays ---
@@ -196,6 +198,7 @@ async def test_a_server_that_cancels_the_app(readme: Any, fleet: Fleet, door: st
 @every_door
 async def test_gone_behind_a_middleware(readme: Any, fleet: Fleet, door: str, version: str) -> None:
     """Starlette's ``BaseHTTPMiddleware`` runs the app in a task of its own and hands its pieces on."""
+
     async def pass_on(request: Any, call_next: Any) -> Any:
         return await call_next(request)
 
@@ -315,7 +318,9 @@ async def test_under_uvicorn(readme: Any, fleet: Fleet, listener: socket.socket,
         pytest.skip("uvicorn runs on asyncio")
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(readme.app, lifespan="off", log_level="critical", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(readme.app, lifespan="off", log_level="critical", timeout_graceful_shutdown=1)
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         await leave_at_every_moment(readme, fleet, listener.getsockname()[1])
