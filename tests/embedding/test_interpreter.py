@@ -1,8 +1,8 @@
 """Ctrl-C, and the end of the interpreter, in the midst of a race: one KeyboardInterrupt, no traceback of ours, no hang.
 
 A program of the user's runs ``asyncio.run`` or ``trio.run`` and is interrupted before there is a winner, while it
-waits in a read, and while it is busy: ``KeyboardInterrupt`` leaves that once, and the services see their client gone before the program
-does anything else. Another ends with a stream open in each way that streams are kept.
+waits in a read, and while it is busy: ``KeyboardInterrupt`` leaves that once, and the services see
+their client gone before the program does anything else. Others end with a stream open in each way that one is kept.
 """
 
 from __future__ import annotations
