@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+
+from g4ftrio._loops import in_trio
 
 __all__ = ("Tasks",)
 
@@ -34,8 +35,12 @@ class Tasks:
             raise _bare(group) from None
         return False
 
-    def start_soon(self, function: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any, name: str) -> None:
-        """Start a task of that name."""
+    def start_soon(self, function: Any, *arguments: Any, name: str) -> None:
+        """Start a task of that name. On trio, a Ctrl-C is raised in the main task, and not in the midst of this one."""
+        if in_trio():
+            from trio.lowlevel import enable_ki_protection
+
+            enable_ki_protection(function)  # else it may come as a scope is left, which then stays open
         self._group.start_soon(function, *arguments, name=name)
 
 

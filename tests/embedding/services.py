@@ -29,7 +29,7 @@ def entrants(fleet: Fleet | ThreadFleet, *names: str) -> list[OpenAICompatible]:
 async def asked(fleet: Fleet, *names: str) -> None:
     """Wait until each of these is answering."""
     with anyio.fail_after(5):
-        while not all(fleet[name].in_flight for name in names):
+        while not all(fleet[name].in_flight for name in names):  # noqa: ASYNC110  # no event tells
             await anyio.sleep(0.002)
 
 
@@ -39,7 +39,7 @@ async def gone(fleet: Fleet) -> bool:
 
 
 async def whole(fleet: Fleet, name: str, count: int) -> bool:
-    """Wait until nothing is asked any more, and tell whether this one was heard to the end so many times, others not."""
+    """Wait until nothing is asked any more, and tell whether only this one was heard to the end, so many times."""
     outcomes = await _outcomes(fleet)
     complete = [exchange for exchange in fleet[name].log if exchange.outcome == "complete"]
     return len(complete) == count and outcomes <= {"complete", "client_gone"}

@@ -1,8 +1,8 @@
 """Inside an asyncio app with other tasks: whatever ends a request, the others go on, and its connections are closed.
 
 It is ended by ``Task.cancel``, a sibling in a ``TaskGroup``, ``asyncio.timeout``, ``wait_for``, and not ended where
-``shield`` keeps it, before there is a winner, while it is read and between two reads; on asyncio and uvloop, in asyncio's
-debug mode, over sockets.
+``shield`` keeps it, before there is a winner, while it is read and between two reads; on asyncio and uvloop, in
+asyncio's debug mode, with eager tasks where there are some, over sockets.
 """
 
 from __future__ import annotations
@@ -184,14 +184,18 @@ async def test_in_debug_mode_nothing_is_done_from_a_thread_that_may_not(fleet: F
         loop.set_debug(False)
 
 
+async def read_within(seconds: float, stream: Any) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            await anext(stream)
+
+
 async def test_a_time_limit_inside_the_body_ends_a_read_and_the_race_goes_on(fleet: Fleet) -> None:
     async with race(entrants(fleet, "slow", "never"), "Why?") as stream:
         assert await anext(stream) == "on"
         for _ in range(8):
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.001):
-                    while True:
-                        await anext(stream)
+                await read_within(0.001, stream)
         assert str(await anext(stream)).strip() in {"on", "and"}
     assert await gone(fleet)
 

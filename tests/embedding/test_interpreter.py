@@ -1,8 +1,8 @@
 """Ctrl-C, and the end of the interpreter, in the midst of a race: one KeyboardInterrupt, no traceback of ours, no hang.
 
-A program of the user's runs ``asyncio.run`` or ``trio.run`` and is interrupted before there is a winner, while it reads,
-and between two reads: ``KeyboardInterrupt`` leaves that once, and the services see their client gone before the program
-does anything else. Another ends with a stream open in each way that streams are kept.
+A program of the user's runs ``asyncio.run`` or ``trio.run`` and is interrupted before there is a winner, while it
+waits in a read, and while it is busy: ``KeyboardInterrupt`` leaves that once, and the services see
+their client gone before the program does anything else. Others end with a stream open in each way that one is kept.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
+from g4ftrio import race_iterators
 from g4ftrio.simulator import Service, ThreadFleet, run_in_thread
 from tests.embedding.services import NEVER
 
 ROOT = Path(__file__).parent.parent.parent
 
 INTERRUPTED = """if True:
-    import asyncio, sys, threading
+    import asyncio, sys, threading, warnings
     import trio
     import g4ftrio
     from g4ftrio.providers import OpenAICompatible
 
+    # The interrupt can come between the making of a coroutine and the `await`.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     loop, bases = sys.argv[1], dict(zip(("slow", "stuck", "never"), sys.argv[2:]))
 
     def entrants(*names):
@@ -106,10 +110,8 @@ ENDING = """if True:
             stream = g4ftrio.race_sync(entrants, "Why?").__enter__()
             next(stream)
         case "a portal":
-            portal = start_blocking_portal("asyncio").__enter__()
-            portal.call(settle)
-            portal.start_task_soon(portal.sleep_until_stopped)
-            portal.call(portal.stop)
+            with start_blocking_portal("asyncio") as portal:
+                portal.call(settle)
 """
 ENDS = (
     *("settled on asyncio", "settled on trio", "a loop that was stopped", "exit inside asyncio", "exit inside trio"),
@@ -171,6 +173,22 @@ def wait_until_asked(fleet: ThreadFleet, name: str) -> None:
     while not fleet[name].in_flight:
         assert time.monotonic() < until
         time.sleep(0.005)
+
+
+def test_on_trio_no_ctrl_c_comes_in_the_midst_of_an_entrant_s_task() -> None:
+    """It might come between two lines that leave a cancel scope; it is for the main task."""
+    protected: list[bool] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        protected.append(trio.lowlevel.currently_ki_protected())
+        yield 1
+
+    async def main() -> None:
+        async with race_iterators([numbers]):
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+    trio.run(main)
+    assert protected == [True, False]
 
 
 def test_a_program_that_ends_with_a_stream_open_ends_in_silence(fleet: ThreadFleet) -> None:

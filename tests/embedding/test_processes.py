@@ -1,8 +1,8 @@
 """In a child process: after a fork, or begun anew, it races with what is its own, and the parent's goes on undisturbed.
 
-One program for all of ``os.fork``; it has raced on every loop, and holds a stream half read, when it forks. The child
-races, in every form, and ends by ``os._exit`` or as a program does, with all that it has inherited; then the parent reads
-the rest of its own stream. The same for each start method of ``multiprocessing``.
+The program has raced on every loop, and holds a stream half read and idle connections, when it forks. The child races,
+in every form, by a client of its own and by the one that it inherited, and ends by ``os._exit`` or as a program does;
+then the parent reads the rest of its stream. The same for each start method of ``multiprocessing``.
 """
 
 from __future__ import annotations

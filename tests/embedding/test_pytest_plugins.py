@@ -5,6 +5,7 @@ Each plugin gets a small file of a user's own, run in a process with warnings as
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from g4ftrio.providers import OpenAICompatible
 from g4ftrio.simulator import Service, run_in_thread, serve
 from g4ftrio.testing import Scripted
 
-SERVICES = [Service("quick", text="one two"), Service("slow", text="on and on", gap=60), Service("never", first_token=60)]
+SERVICES = [Service("quick", text="one two"), Service("slow", text="on and on", gap=9), Service("never", first_token=9)]
 
 
 def entrants(fleet, *names):
@@ -63,29 +64,17 @@ async def opened(fleet):
 
 def test_with_anyios_plugin_and_with_pytest_trio(tmp_path: Path) -> None:
     running = []
-    for option in ("anyio_mode=auto", "trio_mode=true"):
+    for plugin, option in (("anyio", "anyio_mode=auto"), ("pytest_trio.plugin", "trio_mode=true")):
         folder = tmp_path / option.partition("_")[0]
         folder.mkdir()
         file = folder / "test_of_a_user.py"
         file.write_text(COMMON + FIXTURES, "utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-W",
-            "error",
-            "-p",
-            "no:cacheprovider",
-            "-o",
-            option,
-            file.name,
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", plugin, "-o", option, file.name]
         running.append(
             subprocess.Popen(
                 command,
                 cwd=folder,
-                env={**__import__("os").environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -1,6 +1,6 @@
 """Inside a trio app: the caller's scopes end a race as they end any trio code, and nest after it as they did before.
 
-Under ``move_on_after``, ``fail_after``, a cancelled nursery with a shielded race in it, and a sibling that fails, through
+Under ``move_on_after``, ``fail_after``, a cancelled nursery with a shielded race in it, and a sibling that fails, by
 each door of a race, before there is a winner, while it is read and between two reads. A ``Cancelled`` reaches the scope
 that it is from, nothing runs on behind it, and what leaves has the shape that the documents name.
 """
@@ -219,6 +219,12 @@ async def test_cancelled_while_a_scope_inside_was_cancelled_too_both_are_honoure
     assert not any(running.connections for running in fleet.values())
 
 
+async def fail_in_the_body(fleet: Fleet) -> None:
+    async with race(entrants(fleet, "slow", "never"), "Why?") as stream:
+        await anext(stream)
+        raise KeyError("body")
+
+
 @pytest.mark.parametrize("strict", [True, False])
 def test_errors_leave_a_race_bare_and_a_nursery_of_the_apps_as_that_makes_them(strict: bool) -> None:
     """Whatever the app has chosen for its own nurseries, none of ours puts a group around what the body raises."""
@@ -226,9 +232,7 @@ def test_errors_leave_a_race_bare_and_a_nursery_of_the_apps_as_that_makes_them(s
     async def main() -> None:
         async with serve(SERVICES) as fleet:
             with pytest.raises(KeyError, match="body"):
-                async with race(entrants(fleet, "slow", "never"), "Why?") as stream:
-                    await anext(stream)
-                    raise KeyError("body")
+                await fail_in_the_body(fleet)
             with pytest.raises(AllFailed) as caught:
                 async with race(entrants(fleet, "error"), "Why?"):
                     pass

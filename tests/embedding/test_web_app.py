@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from types import NoneType
 from typing import Any
 
 import anyio
@@ -22,21 +23,19 @@ from anyio.abc import SocketStream
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 import g4ftrio
-from g4ftrio.providers import OpenAICompatible
-from g4ftrio.simulator import Fleet, Service, serve
+from g4ftrio.simulator import Fleet, serve
 from tests.embedding.asgi import VERSIONS, Browser
+from tests.embedding.services import SERVICES, TEXT, asked, entrants, gone
 from tests.faults.relay import Said, faithful, relayed
 from tests.test_readme import example
 
 pytestmark = pytest.mark.anyio
 
-TEXT = "It is blue because of the way air scatters light."
-NEVER = 1e6
 DOORS = ("/ask", "/ask-too")
 QUESTION = "?question=Why"
 
@@ -46,15 +45,7 @@ every_door = pytest.mark.parametrize("door", DOORS)
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
-    """``quick`` answers at once, ``slow`` a word now and then for ever, ``stuck`` a word and no more, ``never`` nothing."""
-    services = [
-        Service("quick", text=TEXT),
-        Service("slow", text="on and " * 1000, gap=0.02),
-        Service("stuck", text="on and on", gap=NEVER),
-        Service("never", first_token=NEVER),
-        Service("error", fault="error"),
-    ]
-    async with serve(services) as fleet:
+    async with serve(SERVICES) as fleet:
         yield fleet
 
 
@@ -73,29 +64,9 @@ def app_of(readme: Any, fleet: Fleet, *names: str) -> Any:
     return readme.app
 
 
-def entrants(fleet: Fleet, *names: str) -> list[OpenAICompatible]:
-    return [OpenAICompatible(model=name, api_base=fleet[name].api_base, name=name) for name in names]
-
-
-async def asked(fleet: Fleet, *names: str) -> None:
-    """Wait until the services have been asked."""
-    with anyio.fail_after(5):
-        while not all(fleet[name].in_flight for name in names):
-            await anyio.sleep(0.002)
-
-
-async def gone(fleet: Fleet) -> bool:
-    """Wait until the services have nothing to do, and tell whether each saw its client leave."""
-    await fleet.quiet()
-    assert not any(running.connections for running in fleet.values())
-    return {exchange.outcome for running in fleet.values() for exchange in running.log} == {"client_gone"}
-
-
 def disconnected(browser: Browser, version: str) -> bool:
     """Whether the app let out what it should: up to 2.3 nothing, from 2.4 on Starlette's own error."""
-    return (type(browser.error).__name__ if browser.error else None) == (
-        None if version == "2.3" else "ClientDisconnect"
-    )
+    return type(browser.error) is (NoneType if version == "2.3" else ClientDisconnect)
 
 
 # --- the browser stays ---
@@ -149,7 +120,7 @@ async def test_gone_before_the_winner(readme: Any, fleet: Fleet, door: str, vers
 @every_version
 @every_door
 async def test_gone_during_a_read(readme: Any, fleet: Fleet, door: str, version: str) -> None:
-    """Under 2.3 the app is told at once, while it waits for a service that says no more; under 2.4 at the next chunk."""
+    """Under 2.3 the app is told at once, while the service says no more; under 2.4 at the next chunk."""
     name = "stuck" if version == "2.3" else "slow"
     browser = Browser(app_of(readme, fleet, name, "never"), door + QUESTION, version)
     async with anyio.create_task_group() as tasks:
@@ -216,7 +187,7 @@ async def test_gone_behind_a_middleware(readme: Any, fleet: Fleet, door: str, ve
 
 async def test_an_app_that_looks_out_for_its_browser_stops_racing_when_it_goes(fleet: Fleet) -> None:
     async def look_out(request: Request, scope: anyio.CancelScope) -> None:
-        while not await request.is_disconnected():
+        while not await request.is_disconnected():  # noqa: ASYNC110  # there is no event
             await anyio.sleep(0.002)
         scope.cancel()
 
@@ -235,6 +206,12 @@ async def test_an_app_that_looks_out_for_its_browser_stops_racing_when_it_goes(f
     assert browser.text == ""
 
 
+def forget(browser: Browser) -> None:
+    """Do as a server that has logged an error."""
+    browser.error = None
+    gc.collect()
+
+
 @every_version
 async def test_a_background_task_closes_up_to_2_3_and_then_only_the_dropping_does(fleet: Fleet, version: str) -> None:
     async def ask(request: Request) -> Response:
@@ -249,8 +226,7 @@ async def test_a_background_task_closes_up_to_2_3_and_then_only_the_dropping_doe
     if browser.error is not None:
         assert fleet["slow"].in_flight == 1
         with pytest.warns(ResourceWarning, match="a stream of slow was dropped unread"):
-            browser.error = None  # the server has logged it
-            gc.collect()
+            forget(browser)
     assert await gone(fleet)
 
 
@@ -318,9 +294,7 @@ async def test_under_uvicorn(readme: Any, fleet: Fleet, listener: socket.socket,
         pytest.skip("uvicorn runs on asyncio")
     import uvicorn
 
-    server = uvicorn.Server(
-        uvicorn.Config(readme.app, lifespan="off", log_level="critical", timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(uvicorn.Config(readme.app, lifespan="off", log_level="critical"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         await leave_at_every_moment(readme, fleet, listener.getsockname()[1])
@@ -328,16 +302,11 @@ async def test_under_uvicorn(readme: Any, fleet: Fleet, listener: socket.socket,
 
 
 async def test_under_hypercorn(readme: Any, fleet: Fleet, listener: socket.socket, anyio_backend_name: str) -> None:
-    pytest.importorskip("hypercorn")
-    from importlib import import_module
-
-    from hypercorn.config import Config
-
-    config = Config()
+    config = pytest.importorskip("hypercorn.config").Config()
     port = listener.getsockname()[1]
     config.bind = [f"fd://{listener.detach()}"]  # hypercorn closes it
     config.loglevel = "CRITICAL"
-    hypercorn_serve = import_module(f"hypercorn.{anyio_backend_name}").serve
+    hypercorn_serve = pytest.importorskip(f"hypercorn.{anyio_backend_name}").serve
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(hypercorn_serve, readme.app, config, shutdown_trigger=stop.wait))
