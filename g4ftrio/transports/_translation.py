@@ -12,6 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from anyio import CancelScope
+
 from g4ftrio._errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -39,7 +41,7 @@ class Watch:
     As a context manager it translates what httpx raises inside.
     """
 
-    __slots__ = ("_connected", "_record", "_words", "host", "port", "timeout")
+    __slots__ = ("_connected", "_plain", "_record", "_words", "host", "port", "timeout")
 
     host: str
     port: int
@@ -51,6 +53,7 @@ class Watch:
         self._record = record
         self._connected = "start_tls.complete" if scheme == "https" else _CONNECTED
         self._words = _WITHOUT_ANSWER
+        self._plain: Any = None
 
     def limits(self) -> dict[str, float | None]:
         """Our time-outs as httpx has them."""
@@ -65,9 +68,20 @@ class Watch:
         if event.endswith(("connect_tcp.started", "start_tls.started")):
             self.host = info.get("server_hostname") or info.get("host") or self.host
             self.port = info.get("port") or self.port
-        elif self._record is not None and event.endswith(self._connected):
+        elif event.endswith("start_tls.failed"):
+            await self._close_plain()
+        elif event.endswith("connect_tcp.complete"):
+            self._plain = info.get("return_value")
+        if self._record is not None and event.endswith(self._connected):
             self._record.connected_at = self._record.clock()
             self._record.tell("connected_at")
+
+    async def _close_plain(self) -> None:
+        """Close what is under TLS: httpcore 1.0.9 does not where its handshake is cancelled, and leaks the socket."""
+        aclose = getattr(self._plain, "aclose", None)  # a stream of our own transport has none, and was closed
+        if aclose is not None:
+            with CancelScope(shield=True):
+                await aclose()
 
     def answer(self, *, retried: bool = False) -> None:
         """The head is there: from now on, what breaks is an answer.
