@@ -6,14 +6,14 @@ import asyncio
 import gc
 import os
 import threading
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import NamedTuple
 
 __all__ = ("Census", "census", "resident")
 
 _OPEN_FILES = "/proc/self/fd"
 _POOLS = ("AnyIO worker thread", "Trio thread ", "asyncio_", "ThreadPoolExecutor")  # workers kept for the next job
-_SUSPENDED = {AsyncGeneratorType, GeneratorType, CoroutineType}
+_SUSPENDED = (AsyncGeneratorType, GeneratorType)
 _OF_A_WORKER = "claim_worker_thread"  # anyio's, suspended for as long as an idle worker is kept
 
 
@@ -21,7 +21,7 @@ class Census(NamedTuple):
     """Counts.
 
     :ivar tasks: of the running loop
-    :ivar generators: generators and coroutines that have begun or will, and have not ended, asynchronous or not
+    :ivar generators: generators that have not ended, asynchronous or not; coroutines are in tasks, and warn where they are not
     :ivar threads: without the idle workers that the loops keep
     :ivar files: open descriptors, without the null device
     """
@@ -50,8 +50,6 @@ def _is_suspended(found: object) -> bool:
             return found.ag_frame is not None
         case GeneratorType():
             return found.gi_frame is not None and found.__name__ != _OF_A_WORKER
-        case CoroutineType():
-            return found.cr_frame is not None
     return False
 
 
