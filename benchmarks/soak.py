@@ -58,7 +58,7 @@ class Slope(NamedTuple):
 def slope(samples: Sequence[Sample], what: str) -> Slope:
     """Fit a line. Neighbouring samples are no two witnesses, so it goes through the means of ten blocks."""
     size = len(samples) // BLOCKS
-    if not size:
+    if not size:  # too few to tell
         return Slope(nan, nan)
     blocks = [samples[at : at + size] for at in range(len(samples) % BLOCKS, len(samples), size)]
     xs = [fmean(sample.races for sample in block) / PER for block in blocks]
@@ -78,8 +78,9 @@ class Complaints(logging.Handler):
         self.said: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a record."""
-        self.said.append(record.getMessage())
+        """Note a record; that something was slow is no complaint."""
+        if not str(record.msg).startswith("Executing"):
+            self.said.append(record.getMessage())
 
     def listen(self) -> None:
         """Listen."""

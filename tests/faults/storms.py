@@ -44,10 +44,11 @@ from g4ftrio.providers import HttpProvider
 from tests.faults.census import Census, census
 from tests.faults.remote import Remote
 
-__all__ = ("CUTS", "WAYS", "Drawn", "Storm", "draw")
+__all__ = ("CUTS", "LIMIT", "PLACES", "WAYS", "Drawn", "Oops", "Storm", "check_report", "draw", "policies")
 
 AT_ONCE = 40
 PATIENCE = 60.0  # seconds, after which a race hangs
+PLACES = 30  # connections of the client that has httpx's own transport
 LIMIT = 12  # requests at once of a provider that has one
 TIMEOUT = Timeout(connect=0.3, first_chunk=1, stall=0.5, total=5)
 _LATEST = 1.2  # of what a race mostly takes
@@ -64,7 +65,7 @@ class Oops(Exception):
 class Drawn(NamedTuple):
     """A race as it was drawn.
 
-    :ivar way: one of ``WAYS``
+    :ivar way: one of ``WAYS``, or from a thread
     :ivar cut: one of ``CUTS``
     :ivar at: when it is cut off; 1 is after what a race that is not takes
     :ivar taken: chunks that the consumer takes before it does what it is to do
@@ -85,7 +86,7 @@ def draw(names: Sequence[str], seed: int, number: int) -> Drawn:
     """Draw a race."""
     random = Random(f"{seed}/{number}")
     midstream: Midstream = random.choice(get_args(Midstream))
-    way = random.choices([*WAYS], [8, 4, 3, 3, 5, 2, 3, 1, 1])[0]
+    way = random.choices([*WAYS, *_IN_A_THREAD], [8, 4, 3, 3, 5, 2, 3, 1, 1])[0]
     if way in ("settle", "drop"):
         midstream = "raise"
     return Drawn(
@@ -161,7 +162,7 @@ async def _take(stream: Any, count: int) -> None:
 
 
 _Way: TypeAlias = Callable[[RaceContext, int], Awaitable[None]]
-_ASYNC: dict[str, _Way] = {
+WAYS: dict[str, _Way] = {
     "read": _read,
     "leave": _leave,
     "fail": _fail,
@@ -188,7 +189,6 @@ _IN_A_THREAD: dict[str, Callable[[Sequence[HttpProvider], int], None]] = {
     "thread": _left_by_a_thread,
     "abandon": _abandoned_by_a_thread,
 }
-WAYS = (*_ASYNC, *_IN_A_THREAD)
 
 
 # --- how a race is cut off ---
@@ -260,7 +260,7 @@ async def _cancel(at: float, scope: anyio.CancelScope) -> None:
     scope.cancel()
 
 
-_CUTS: dict[str, Callable[[float, _Run], Awaitable[None]]] = {
+CUTS: dict[str, Callable[[float, _Run], Awaitable[None]]] = {
     "not": _not,
     "scope": _by_scope,
     "deadline": _by_deadline,
@@ -268,7 +268,6 @@ _CUTS: dict[str, Callable[[float, _Run], Awaitable[None]]] = {
     "twice": _twice,
     "sibling": _by_sibling,
 }
-CUTS = tuple(_CUTS)
 
 
 class Storm:
@@ -283,22 +282,22 @@ class Storm:
         self.outcomes: Counter[str] = Counter()
         self._remote = remote
         self._takes = 0.05  # seconds; what a race took of late that was not cut off
-        self._adaptive = adaptive(cold=0.01, floor=0.005)
+        self._policies = policies(0.005)
         self._entrants: dict[str, HttpProvider] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         context = self._remote.trusting()
         self.shared = await self._stack.enter_async_context(open_http_client(verify=context))
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+        limits = httpx.Limits(max_connections=PLACES, max_keepalive_connections=PLACES)
         self.stock = await self._stack.enter_async_context(open_http_client(verify=context, limits=limits))
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
 
-    async def races(self, numbers: Iterable[int]) -> None:
-        """Hold these races, ``AT_ONCE`` at once."""
+    async def races(self, numbers: Iterable[int], *, at_once: int = AT_ONCE) -> None:
+        """Hold these races, so many at once."""
         left = iter(numbers)
 
         async def hold() -> None:
@@ -306,7 +305,7 @@ class Storm:
                 await self._held(number)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(AT_ONCE):
+            for _ in range(at_once):
                 tasks.start_soon(hold)
 
     async def left(self, before: Census) -> dict[str, int]:
@@ -331,14 +330,14 @@ class Storm:
 
     async def _hold(self, drawn: Drawn) -> str:
         """Hold a race, and tell how it ended."""
-        entrants = [self._entrant(name) for name in drawn.entrants]
+        entrants = [self.entrant(name) for name in drawn.entrants]
         if drawn.way in _IN_A_THREAD:
             return await self._in_a_thread(entrants, drawn)
         ended: list[str] = []
         context = race(
             entrants,
             _QUESTION,
-            policy=self._policy(drawn.policy),
+            policy=self._policies[drawn.policy],
             midstream=drawn.midstream,
             keep_standby=drawn.keep_standby,
             http_client={"shared": self.shared, "stock": self.stock, "own": None}[drawn.client],
@@ -347,13 +346,13 @@ class Storm:
 
         async def run() -> None:
             try:
-                await _ASYNC[drawn.way](context, drawn.taken)
+                await WAYS[drawn.way](context, drawn.taken)
                 ended.append("done")
             except (AllFailed, ProviderError, Oops) as error:
                 ended.append(type(error).__name__)
 
         began = anyio.current_time()
-        await _CUTS[drawn.cut](drawn.at * self._takes, run)
+        await CUTS[drawn.cut](drawn.at * self._takes, run)
         if drawn.cut == "not":
             self._takes += 0.1 * (min(anyio.current_time() - began, _LONG) - self._takes)
         check_report(context.report)
@@ -366,11 +365,7 @@ class Storm:
             return type(error).__name__
         return "done"
 
-    def _policy(self, name: str) -> Policy:
-        made = {"parallel": parallel(), "staggered": staggered(0.005), "fallback": fallback()}
-        return made.get(name, self._adaptive)
-
-    def _entrant(self, name: str) -> HttpProvider:
+    def entrant(self, name: str) -> HttpProvider:
         """A service's provider, the same for all races; every third has a limit of requests at once."""
         if name not in self._entrants:
             limit = LIMIT if len(self._entrants) % 3 == 0 else None
@@ -388,6 +383,16 @@ class Storm:
             "named": remote.named,
         }
         return {"api_base": places[name]} if name in places else {}
+
+
+def policies(head_start: float) -> dict[str, Policy]:
+    """One of each kind."""
+    return {
+        "parallel": parallel(),
+        "staggered": staggered(head_start),
+        "fallback": fallback(),
+        "adaptive": adaptive(cold=head_start, floor=head_start),
+    }
 
 
 def check_report(report: RaceReport) -> None:
