@@ -1,9 +1,9 @@
 """Hold races for as long as told, most of them cut off somewhere, and print what they leak for each 10,000.
 
 The races are those of the storm in ``tests/faults/storms.py``: three entrants on every wire, each fault, each policy,
-cut off at random moments in every way, against simulated services in a process of their own. After every round
-everything is let come to rest and is counted; a slope over the rounds is a leak. Run it with ``-X dev -W error`` to have
-the interpreter look, too: what it has to say of objects that were dropped is counted as a complaint.
+cut off at random moments in every way, against simulated services in a process of their own. After every round,
+everything is let come to rest and is counted; a slope over the rounds is a leak. With ``-X dev -W error`` the interpreter
+looks, too: what it has to say of objects that were dropped is counted as a complaint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import logging
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from itertools import count
 from math import inf, nan, sqrt
 from pathlib import Path
@@ -30,7 +31,7 @@ from tests.faults.remote import Remote
 from tests.faults.storms import Storm
 
 ROUND = 200  # races
-WARM_UP = 1000  # races that fill caches and are not counted
+WARM_UP = 2000  # races that fill caches and are not counted
 PER = 10_000  # races
 BLOCKS = 10
 STUDENT = 2.306  # of t with BLOCKS - 2 degrees of freedom, for an interval of 95 %
@@ -88,19 +89,11 @@ class Complaints(logging.Handler):
         sys.unraisablehook = lambda raised: self.said.append(f"{raised.err_msg or ''} {raised.exc_value!r}")
 
 
-async def soak(
-    remote: Remote, seed: int, is_over: Callable[[Sample], bool], warm_up: int, take: Callable[[Sample], None]
-) -> dict[str, int]:
-    """Hold rounds of races until it is over; gives how the races ended."""
-    async with Storm(remote, seed) as storm:
-        for number in count(0, ROUND):
-            await storm.races(range(number, number + ROUND))
-            sample = await _sample(storm, remote, number + ROUND)
-            if sample.races >= warm_up:
-                take(sample)
-            if is_over(sample):
-                break
-        return dict(storm.outcomes)
+async def soak(storm: Storm, remote: Remote, size: int) -> AsyncGenerator[Sample, None]:
+    """Hold rounds of so many races, and give what there is after each."""
+    for number in count(0, size):
+        await storm.races(range(number, number + size))
+        yield await _sample(storm, remote, number + size)
 
 
 async def _sample(storm: Storm, remote: Remote, races: int) -> Sample:
@@ -130,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--races", type=float, default=inf, help="end after so many, if that is earlier")
+    parser.add_argument("--round", type=int, default=ROUND, help="races between two looks")
     parser.add_argument("--warm-up", type=int, default=WARM_UP, help="races that are not counted")
     parser.add_argument("--loop", choices=LOOPS, default="trio")
     parser.add_argument("--seed", type=int, default=7)
@@ -150,15 +144,18 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     complaints.listen()
     began = time.monotonic()
 
-    def is_over(sample: Sample) -> bool:
-        return sample.races >= options.races or time.monotonic() - began >= options.minutes * 60
-
     if options.trace:
         tracemalloc.start()
     with Remote("storm") as remote:
 
         async def whole() -> None:
-            ended.update(await soak(remote, options.seed, is_over, options.warm_up, samples.append))
+            async with Storm(remote, options.seed) as storm, aclosing(soak(storm, remote, options.round)) as taken:
+                async for sample in taken:
+                    if sample.races >= options.warm_up:
+                        samples.append(sample)
+                    if sample.races >= options.races or time.monotonic() - began >= options.minutes * 60:
+                        break
+                ended.update(storm.outcomes)
 
         LOOPS[options.loop]().run(whole)
     return {

@@ -21,7 +21,7 @@ class Census(NamedTuple):
     """Counts.
 
     :ivar tasks: of the running loop
-    :ivar generators: generators that have not ended, asynchronous or not; coroutines are in tasks, and warn where they are not
+    :ivar generators: that have not ended, asynchronous or not; a coroutine is a task's, or warns that it is nobody's
     :ivar threads: without the idle workers that the loops keep
     :ivar files: open descriptors, without the null device
     """

@@ -1,7 +1,7 @@
-"""Races that are struck by Ctrl-C: a process forks one child after the other, each holds races until it is interrupted.
+"""Races that are struck by Ctrl-C: a process forks one child after the other, which holds races until then.
 
-``python -m tests.faults.interrupted LOOP SEED COUNT`` prints a line of JSON for each child: its number, the seconds after
-which it was struck, and what there is to complain of. The parent has everything loaded before it forks, so a child
+``python -m tests.faults.interrupted LOOP SEED COUNT`` prints a line of JSON for each child: its number, the seconds
+after which it was struck, and what there is to complain of. The parent has everything loaded before it forks, so a child
 takes as long as its races.
 """
 
@@ -107,7 +107,12 @@ def _struck(loop: str, remote: Remote, seed: int, number: int) -> dict[str, obje
     ended = _wait(child)
     with os.fdopen(reading) as pipe:
         told = pipe.read() if ended else '["it hangs"]'
-    return {"number": number, "at": at, "said": json.loads(told or '["it died"]'), "in_flight": remote.quiet().in_flight}
+    return {
+        "number": number,
+        "at": at,
+        "said": json.loads(told or '["it died"]'),
+        "in_flight": remote.quiet().in_flight,
+    }
 
 
 def _wait(child: int) -> bool:

@@ -51,6 +51,8 @@ PATIENCE = 60.0  # seconds, after which a race hangs
 PLACES = 30  # connections of the client that has httpx's own transport
 LIMIT = 12  # requests at once of a provider that has one
 TIMEOUT = Timeout(connect=0.3, first_chunk=1, stall=0.5, total=5)
+_HEAD_START = 0.005  # seconds
+GRACE = 10.0  # seconds: on a machine that is busy, a second goes by before everybody had a turn
 _LATEST = 1.2  # of what a race mostly takes
 _LONG = 1.0  # seconds; what takes longer waited for somebody who is silent
 _QUESTION = "Why is the sky blue?"
@@ -282,7 +284,7 @@ class Storm:
         self.outcomes: Counter[str] = Counter()
         self._remote = remote
         self._takes = 0.05  # seconds; what a race took of late that was not cut off
-        self._policies = policies(0.005)
+        self._policies: dict[str, Policy] = {}
         self._entrants: dict[str, HttpProvider] = {}
         self._stack = AsyncExitStack()
 
@@ -297,7 +299,8 @@ class Storm:
         await self._stack.aclose()
 
     async def races(self, numbers: Iterable[int], *, at_once: int = AT_ONCE) -> None:
-        """Hold these races, so many at once."""
+        """Hold these races, so many at once; what a policy learns, it learns in these, and then it is forgotten."""
+        self._policies = policies(_HEAD_START)
         left = iter(numbers)
 
         async def hold() -> None:
@@ -342,6 +345,7 @@ class Storm:
             keep_standby=drawn.keep_standby,
             http_client={"shared": self.shared, "stock": self.stock, "own": None}[drawn.client],
             timeout=TIMEOUT,
+            grace=GRACE,
         )
 
         async def run() -> None:
@@ -408,4 +412,3 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found
-

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from statistics import quantiles
@@ -94,7 +94,7 @@ async def load(fleet: str, count: int) -> Load:
             print(f"\n{count} races, {fleet}: {load.figures()}; {time.process_time() - cpu:.2f} s of CPU")
             assert remote.quiet().in_flight == 0
         with anyio.fail_after(30):
-            while remote.state().open:
+            while remote.state().open:  # noqa: ASYNC110  # it is another process that knows
                 await anyio.sleep(0.02)
     assert load.ended.total() == len(load.took) == count
     return load

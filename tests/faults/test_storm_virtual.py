@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from random import Random
 from typing import get_args
 
 import anyio
 import pytest
 
-from g4ftrio import AllFailed, Race, RaceReport, Reasoning, Timeout, Usage, race
+from g4ftrio import AllFailed, Chunk, Race, RaceReport, Reasoning, Timeout, Usage, race
 from g4ftrio._failover import Midstream
 from g4ftrio.base_provider import AbstractProvider
 from g4ftrio.testing import Scripted
@@ -31,7 +32,9 @@ class Weak(Exception):
 
 
 def scripted(random: Random, name: str) -> Scripted:
-    chunks = random.choices(["a", "b", " ", Reasoning("hm"), Usage(input_tokens=1, output_tokens=2)], k=random.randrange(6))
+    chunks: list[Chunk] = random.choices(
+        ["a", "b", " ", Reasoning("hm"), Usage(input_tokens=1, output_tokens=2)], k=random.randrange(6)
+    )
     return Scripted(
         chunks,
         delay=STEP * random.randrange(12),
@@ -63,10 +66,8 @@ async def storm(seed: int) -> None:
     taken = random.randrange(5)
 
     async def run() -> None:
-        try:
+        with suppress(AllFailed, TimeoutError, Weak, Oops):
             await WAYS[way](context, taken)
-        except (AllFailed, TimeoutError, Weak, Oops):
-            pass
 
     await CUTS[cut](STEP * random.randrange(24), run)
     await clocks.settle()
