@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self, TypeVar
-from weakref import finalize
 
 from g4ftrio._loops import loopless_context
 from g4ftrio._race.source import Source
@@ -78,11 +77,16 @@ class SyncStream(Gathering):
         grace: float = 1.0,
     ) -> None:
         self._driven = Driven(open_stream, backend, instead, grace)
-        self._dropped = finalize(self, self._driven.stop)  # where it was entered without `with`, and never left
         self._stream: Stream | None = None
         self._items: list[Chunk] = []  # the last is the next
         self._taken: list[Chunk] = []  # and not gathered yet
         self._gathered = Gathered()
+
+    def __del__(self) -> None:
+        # Where it was entered without `with`, and never left. No weakref.finalize: that would hold an error that was
+        # raised here, and by its traceback this stream, for ever.
+        if (driven := getattr(self, "_driven", None)) is not None:
+            driven.stop()
 
     def __enter__(self) -> Self:
         try:
@@ -96,7 +100,6 @@ class SyncStream(Gathering):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._items = []
-        self._dropped.detach()
         self._driven.__exit__(kind, error, traceback)
 
     def __iter__(self) -> Iterator[Chunk]:

@@ -21,7 +21,6 @@ from contextvars import Context
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
-from weakref import finalize
 
 from anyio import ClosedResourceError, Event, get_cancelled_exc_class, move_on_after
 from anyio.lowlevel import checkpoint
@@ -68,13 +67,17 @@ class ThreadAnswer:
         self._asking = self._closed = self._detached = False
         self._own: list[httpx.AsyncClient] = []
 
+    def __del__(self) -> None:
+        # Where it was dropped. No weakref.finalize: that would hold an error that was raised here, and by its traceback
+        # this answer, for ever.
+        self._work.stop()
+
     async def __aenter__(self) -> Source[Chunk]:
         if self._changed is not None:
             raise RuntimeError("this answer was opened before: make another")
         self._work.post = from_any_thread()
         self._work.start(self._executor, loopless_context())
         self._changed = self._watch()
-        finalize(self, self._work.stop)
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:

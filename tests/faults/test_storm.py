@@ -1,0 +1,222 @@
+"""A storm of cancellations leaves nothing behind: no task, no descriptor, no generator, no thread, no memory.
+
+Over sockets, against simulated services in a process of their own: 500 races of three entrants on each of trio and
+asyncio (every wire, plain and TLS, a place that is mute and one that takes no connection; every policy, mid-stream
+failover with and without a standby; left, settled, dropped, closed, read in bites, from threads), most of them cut off
+at a random moment by a scope, a deadline, a task's own ``cancel()``, twice, or a failing sibling. Ctrl-C: 12 processes
+on each loop, each struck at a random moment. Memory, 400 races behind 600, and ``-X dev``, 200 behind 200: in processes
+of their own, by ``benchmarks/soak.py``. Long: 10,000 races on each of trio, asyncio and uvloop, 200 times Ctrl-C on each
+loop, and traced memory. In virtual time: ``test_storm_virtual.py``.
+
+What fails names the seed of its storm and the number of its race; ``Storm(remote, seed).races([number])`` holds it
+again.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from g4ftrio import AllFailed, race_sync
+from g4ftrio._streams.sync import SyncStream
+from g4ftrio._streams.threads import ThreadAnswer
+from g4ftrio.base_provider import AbstractProvider
+from g4ftrio.providers import HttpProvider
+from g4ftrio.testing import Scripted
+from tests import clocks
+from tests.faults.census import census
+from tests.faults.remote import Remote
+from tests.faults.storms import PLACES, Storm
+
+ROOT = Path(__file__).parent.parent.parent
+SEED = 7
+RACES = 500
+MANY = 5000
+BATCH = 250
+GROWTH = 4 << 20  # bytes of resident memory in which the last races of a soak may differ from the first
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Remote]:
+    with Remote("storm") as remote:
+        yield remote
+
+
+async def weather(remote: Remote, seed: int, races: int) -> None:
+    """Hold a storm, and look after every batch what it has left; afterwards see that everything works as before."""
+    async with Storm(remote, seed) as storm:
+        await storm.races(range(20))  # what is loaded once, and trio's task that watches reads
+        before = census()._replace(files=census().files - remote.quiet().open)
+        for batch in range(0, races, BATCH):
+            numbers = range(batch, min(batch + BATCH, races))
+            await storm.races(numbers)
+            assert await storm.left(before) == {}, f"after races {numbers} of the storm with seed {seed}"
+        for client in (storm.shared, storm.stock):
+            await _all_places_are_free(remote, client)
+            await _a_connection_is_kept(remote, client)
+        _check_limits(remote, storm)
+        assert {"cancelled", "done", "AllFailed", "Oops"} <= {*storm.outcomes}, storm.outcomes
+
+
+async def _all_places_are_free(remote: Remote, client: httpx.AsyncClient) -> None:
+    await _held_at_once(remote, remote.asking("slow_head"), client, PLACES)
+
+
+def _check_limits(remote: Remote, storm: Storm) -> None:
+    for name in remote.names:
+        limiter = storm.entrant(name)._limiter
+        if limiter is not None:
+            assert limiter._inside == len(limiter._left), f"{name} holds places of its limit"
+            assert not limiter._line
+
+
+async def _held_at_once(remote: Remote, provider: HttpProvider, client: httpx.AsyncClient, count: int) -> None:
+    """Ask somebody who does not answer so often, and see that all questions arrive."""
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(count):
+                tasks.start_soon(_ask, provider, client)
+            while remote.state().in_flight < count:  # noqa: ASYNC110  # it is another process that knows
+                await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+    remote.quiet()
+
+
+async def _ask(provider: HttpProvider, client: httpx.AsyncClient) -> None:
+    await provider.complete("?", http_client=client)
+
+
+async def _a_connection_is_kept(remote: Remote, client: httpx.AsyncClient) -> None:
+    provider = remote.asking("openai-compatible-swift")
+    await provider.complete("?", http_client=client)
+    before = remote.quiet()
+    for _ in range(5):
+        assert (await provider.complete("?", http_client=client)).text
+    after = remote.quiet()
+    assert (after.open, after.asked) == (before.open, before.asked + 5)
+
+
+@pytest.mark.anyio
+async def test_a_storm_leaves_nothing_behind(remote: Remote) -> None:
+    await weather(remote, SEED, RACES)
+
+
+@pytest.mark.long
+@pytest.mark.anyio
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [clocks.real_backend("asyncio"), clocks.real_backend("trio"), ("asyncio", {"use_uvloop": True})],
+    ids=["asyncio", "trio", "uvloop"],
+)
+@pytest.mark.timeout(1800)
+async def test_a_long_storm_leaves_nothing_behind(remote: Remote, seed: int) -> None:
+    await weather(remote, seed, MANY)
+
+
+# --- in a process of its own, where memory is its own and the interpreter looks closely ---
+
+
+def soaked(*options: str, flags: tuple[str, ...] = ()) -> dict[str, Any]:
+    command = [sys.executable, *flags, "-W", "error", str(ROOT / "benchmarks" / "soak.py"), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def check(found: dict[str, Any]) -> None:
+    """See that counts are as they were after the warm-up, and memory about so."""
+    _, *first = found["samples"][0]
+    _, *last = found["samples"][-1]
+    assert found["complaints"] == []
+    assert last[:4] == first[:4]
+    assert last[5] - first[5] <= GROWTH
+
+
+def test_memory_is_back_at_its_level() -> None:
+    check(soaked("--races", "1000", "--warm-up", "600", "--no-trace", "--loop", "trio"))
+
+
+def test_the_interpreter_s_own_development_mode_has_nothing_to_say() -> None:
+    check(soaked("--races", "400", "--warm-up", "200", "--no-trace", "--loop", "asyncio", flags=("-X", "dev")))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("loop", ["trio", "asyncio", "uvloop"])
+def test_traced_memory_is_back_at_its_level(loop: str) -> None:
+    found = soaked("--races", "2000", "--warm-up", "1000", "--loop", loop, flags=("-X", "dev"))
+    check(found)
+    assert found["samples"][-1][5] - found["samples"][0][5] <= GROWTH // 8
+
+
+# --- Ctrl-C ---
+
+
+def interrupted(loop: str, seed: int, many: int) -> None:
+    flags = ("-X", "dev", "-W", "error", "-m", "tests.faults.interrupted")
+    command = [sys.executable, *flags, loop, str(seed), str(many)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    struck = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(struck) == many, done.stderr
+    bad = [each for each in struck if each["said"] or each["in_flight"]]
+    assert not bad, f"of those that were struck with seed {seed} on {loop}: {bad}"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_an_interruption_ends_everything(loop: str) -> None:
+    interrupted(loop, SEED, 12)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_many_interruptions_end_everything(loop: str) -> None:
+    interrupted(loop, SEED + 1, 200)
+
+
+# --- what synchronous forms remember of an error ---
+
+
+def _alive(kind: type[object]) -> int:
+    gc.collect()
+    return sum(isinstance(each, kind) for each in gc.get_objects())
+
+
+def test_a_synchronous_race_that_failed_is_forgotten() -> None:
+    before = _alive(SyncStream)
+    for _ in range(3):
+        with pytest.raises(AllFailed):
+            race_sync([Scripted(error=OSError("no"))], "?").__enter__()
+        broken = race_sync([Scripted("a", error=OSError("no"))], "?").__enter__()  # and never left
+        with pytest.raises(OSError, match="no"):
+            broken.collect()
+        del broken
+    assert _alive(SyncStream) == before
+
+
+class Refusing(AbstractProvider):
+    label = "refusing"
+
+    def create_completion(self, model: str, messages: Any, **params: Any) -> Iterator[str]:
+        yield "a"
+        raise OSError("no")
+
+
+@pytest.mark.anyio
+async def test_an_answer_of_a_synchronous_provider_that_failed_is_forgotten() -> None:
+    before = _alive(ThreadAnswer)
+    for _ in range(3):
+        with pytest.raises(OSError, match="no"):
+            await Refusing().complete("?")
+    assert _alive(ThreadAnswer) == before
