@@ -6,8 +6,8 @@ came, numbered in their order; finish reasons as they are; of a usage only what 
 another type is a typed error of that provider's. What a service repeats of a key or a prompt is masked.
 
 Cases, each on two loops: 5 pages x 6 labels on 2 wires and 3 as messages; every cut of 4 pages; 15 texts on 9 wires;
-13 tool calls on 4 and 5 on 3, 7 finish reasons and 15 usages on 7 wires; every cut of 3 advertisements; 8 spellings of a
-key and of a prompt in 5 places, on 3 wires. In the long form, on all wires.
+13 tool calls on 4 and 5 on 3, 7 finish reasons and 15 usages on 7 wires; every cut of 3 advertisements; 8 spellings
+of a key and of a prompt in 5 places, on 3 wires. In the long form, on all wires.
 """
 
 from __future__ import annotations
