@@ -5,9 +5,9 @@ no race. Text that imitates the wire, its end, an error or a tool call stays tex
 came, numbered in their order; finish reasons as they are; of a usage only what can be a number of tokens. A value of
 another type is a typed error of that provider's. What a service repeats of a key or a prompt is masked.
 
-Cases, each on two loops: 5 pages x 6 labels x 6 wires and 3 as messages; every cut of 4 pages; 15 texts on 9 wires;
-13 tool calls, 7 finish reasons and 15 usages on 8 wires; every cut of 3 advertisements; 8 spellings of a key and of a
-prompt in 5 places.
+Cases, each on two loops: 5 pages x 6 labels on 2 wires and 3 as messages; every cut of 4 pages; 15 texts on 9 wires;
+13 tool calls on 4 and 5 on 3, 7 finish reasons and 15 usages on 7 wires; every cut of 3 advertisements; 8 spellings
+of a key and of a prompt in 5 places, on 3 wires. In the long form, on all wires.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ from tests.transports.http1_server import Peer, Service, head
 
 pytestmark = pytest.mark.anyio
 
+FEW = ("openai-compatible", "openchat", "gemini-live")
+few_or_all = pytest.mark.parametrize(
+    "label", [pytest.param(label, marks=() if label in FEW else pytest.mark.long) for label in WIRES]
+)
+
 CHALLENGE = "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>Enable JavaScript</body></html>"
 PAGES = {
     CHALLENGE.encode(): "Just a moment...",
@@ -55,7 +60,9 @@ LABELS = (b"text/html", b"application/json", b"text/event-stream", b"text/plain"
 TEXT_ONLY = "openchat"  # whose answer is text, and so may be a page unless it is labelled as one
 
 
-@pytest.mark.parametrize("label", DIALECTS)
+@pytest.mark.parametrize(
+    "label", [pytest.param(label, marks=() if label in FEW else pytest.mark.long) for label in DIALECTS]
+)
 async def test_a_page_in_place_of_an_answer_is_an_error_whatever_its_label(label: str) -> None:
     async with Hostile() as service:
         for kind in LABELS if label != TEXT_ONLY else (b"text/html", b"text/html; charset=utf-8"):
@@ -178,6 +185,8 @@ def realtime(reason: Any, usage: Any) -> list[dict[str, Any]]:
     return [{"type": "response.output_text.delta", "delta": "hi"}, {"type": "response.done", "response": response}]
 
 
+SAME = ("openai-responses-ws",)  # read by the same code as another
+
 # What each wire says, and the names of its numbers of tokens, in and out.
 SAYS: dict[str, tuple[Callable[[Any, Any], list[dict[str, Any]]], str, str]] = {
     "openai-compatible": (chat, "prompt_tokens", "completion_tokens"),
@@ -189,6 +198,11 @@ SAYS: dict[str, tuple[Callable[[Any, Any], list[dict[str, Any]]], str, str]] = {
     "openai-realtime": (realtime, "input_tokens", "output_tokens"),
     "openai-responses-ws": (responses, "input_tokens", "output_tokens"),
 }
+
+
+all_wires = pytest.mark.parametrize(
+    "label", [pytest.param(label, marks=pytest.mark.long if label in SAME else ()) for label in SAYS]
+)
 
 
 def test_every_wire_is_asked() -> None:
@@ -219,7 +233,7 @@ async def answer(label: str, payloads: Sequence[Any], **params: Any) -> Completi
 CHATS = ("openai-compatible",)
 
 
-@pytest.mark.parametrize("label", SAYS)
+@all_wires
 async def test_a_finish_reason_that_nobody_knows_is_given_as_it_is(label: str) -> None:
     make = SAYS[label][0]
     for reason in ("because", "x" * 1_000_000, "\x1b]0;evil\x07\u202e", "ошибка"):
@@ -228,7 +242,7 @@ async def test_a_finish_reason_that_nobody_knows_is_given_as_it_is(label: str) -
         assert (found.text, found.finish_reason) == ("hi", reason)
 
 
-@pytest.mark.parametrize("label", SAYS)
+@all_wires
 async def test_a_finish_reason_of_another_type_is_none_or_an_error(label: str) -> None:
     for reason in (7, ["stop"], {"reason": "stop"}):
         found = await answer(label, SAYS[label][0](reason, None))
@@ -254,7 +268,7 @@ USAGES: tuple[tuple[Any, Any, int | None, int | None], ...] = (
 )
 
 
-@pytest.mark.parametrize("label", SAYS)
+@all_wires
 async def test_of_an_absurd_usage_only_numbers_of_tokens_are_kept(label: str) -> None:
     make, read, wrote = SAYS[label]
     for asked, answered, *told in USAGES:
@@ -268,7 +282,7 @@ async def test_of_an_absurd_usage_only_numbers_of_tokens_are_kept(label: str) ->
         assert found.text == "hi"
 
 
-@pytest.mark.parametrize("label", SAYS)
+@all_wires
 async def test_a_usage_that_is_no_object_is_none(label: str) -> None:
     for usage in (7, "many", [1, 2], False):
         found = await answer(label, SAYS[label][0]("because", usage))
@@ -321,7 +335,11 @@ def called(label: str, arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "label", ["openai-compatible", "anthropic", "openai-responses", "openai-realtime", "openai-responses-ws"]
+    "label",
+    [
+        *("openai-compatible", "anthropic", "openai-responses", "openai-realtime"),
+        *(pytest.param(label, marks=pytest.mark.long) for label in SAME),
+    ],
 )
 async def test_arguments_that_are_no_object_are_given_as_they_came(label: str) -> None:
     for arguments in ARGUMENTS:
@@ -419,12 +437,6 @@ ECHOES: dict[str, Callable[[str], str]] = {
 }
 
 
-FEW = ("openai-compatible", "openchat", "gemini-live")
-few_or_all = pytest.mark.parametrize(
-    "label", [pytest.param(label, marks=() if label in FEW else pytest.mark.long) for label in WIRES]
-)
-
-
 def hidden(shown: str) -> bool:
     """Whether neither the key nor the question can be seen, nor so much of their beginnings."""
     return not any(form(secret[:8])[:8] in shown for secret in (KEY, QUESTION) for form in (str, repr, quote))
@@ -445,7 +457,9 @@ async def test_a_key_and_a_prompt_that_are_repeated_in_an_error_are_masked(label
                     assert "***" in str(error), (how, body)
 
 
-@pytest.mark.parametrize("label", OVER_HTTP)
+@pytest.mark.parametrize(
+    "label", [pytest.param(each, marks=() if each == "openai-compatible" else pytest.mark.long) for each in OVER_HTTP]
+)
 async def test_a_key_that_is_repeated_with_status_200_is_masked(label: str) -> None:
     async with Hostile() as service, fleet_of(label, text="Yes.") as fleet:
         one = provider(label, service.url)
