@@ -20,6 +20,7 @@ import msgspec
 from anyio import to_thread
 
 from g4ftrio._words.errors import APIConnectionError
+from g4ftrio._words.secrets import Secret
 
 __all__ = ("BrowserSession", "WebDriver", "read_session")
 
@@ -91,6 +92,12 @@ class _Cookie(msgspec.Struct):
     secure: bool = False
     expiry: float | None = None  # seconds since 1970
 
+    def __repr__(self) -> str:
+        return f"<cookie {self.name}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [("name", self.name)]
+
 
 class _Page(NamedTuple):
     url: str
@@ -152,8 +159,9 @@ def _session(page: _Page, url: str, now: float) -> BrowserSession:
     cookies = _sent(page, urlsplit(url), now)
     if not cookies:
         return BrowserSession(headers)
-    headers["Cookie"] = "; ".join(f"{each.name}={each.value}" if each.name else each.value for each in cookies)
-    return BrowserSession(headers, (headers["Cookie"], *(each.value for each in cookies if each.value)))
+    cookie = Secret("; ".join(f"{each.name}={each.value}" if each.name else each.value for each in cookies))
+    headers["Cookie"] = cookie
+    return BrowserSession(headers, (cookie, *(Secret(each.value) for each in cookies if each.value)))
 
 
 def _sent(page: _Page, address: SplitResult, now: float) -> list[_Cookie]:

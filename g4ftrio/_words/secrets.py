@@ -124,7 +124,8 @@ def in_address(address: str) -> Iterator[str]:
     if not _PRIVATE.search(address):
         return
     _, userinfo = without_userinfo(address)
-    yield from map(Secret, (userinfo, userinfo.partition(":")[2]))
+    user, _, password = userinfo.partition(":")
+    yield from (userinfo, Secret(password or user))
     query = address.partition("?")[2].partition("#")[0]
     for name, _, value in (field.partition("=") for field in query.split("&")):
         if _TELLING.search(name):
@@ -228,7 +229,7 @@ def _chained(error: BaseException) -> list[BaseException]:
     found = [error]
     for one in found:  # which grows meanwhile
         links = (one.__cause__, one.__context__, *getattr(one, "exceptions", ()))
-        found += [each for each in dict.fromkeys(links) if each is not None and each not in found]
+        found += [each for each in links if each is not None and not any(each is known for known in found)]
         if len(found) > _CHAIN:
             break
     return found

@@ -75,7 +75,8 @@ def check_specs(ctx: click.Context, param: click.Parameter, specs: Any) -> Any:
     written = (specs,) if isinstance(specs, str) else specs
     if any(secret for spec in written for secret in in_address(spec)):
         raise click.BadParameter(
-            f"there is a password or a key in the address: {_ON_VIEW}. Name its provider in $G4FTRIO_PROVIDERS instead",
+            f"there is a password or a key in the address: {_ON_VIEW}. Put the address into $G4FTRIO_PROVIDERS,"
+            " or into the variable that `g4ftrio providers --json` names for it",
             ctx,
             param,
         )

@@ -42,3 +42,6 @@ class Exchange(Struct, kw_only=True):
     def __repr__(self) -> str:
         path, _, _ = self.path.partition("?")  # a key may be behind it
         return f"<{self.request_id} {self.method} {path} {self.outcome}, {self.tokens_sent} tokens>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # msgspec's shows everything
+        return [("request_id", self.request_id), ("outcome", self.outcome)]

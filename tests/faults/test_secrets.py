@@ -37,11 +37,11 @@ from anyio.from_thread import start_blocking_portal
 
 import g4ftrio
 from g4ftrio import AuthResult, Error, SetupError, Timeout, bench
-from g4ftrio._words.secrets import mask
+from g4ftrio._words.secrets import in_address, mask
 from g4ftrio.base_provider import AbstractProvider, AsyncAuthedProvider
 from g4ftrio.cli import main
 from g4ftrio.cli._commands import cli
-from g4ftrio.providers import HttpProvider, OpenAI, OpenAICompatible, known
+from g4ftrio.providers import Aura, HttpProvider, OpenAI, OpenAICompatible, known
 from g4ftrio.simulator import FAULTS, Service, serve
 from g4ftrio.testing import Scripted
 from g4ftrio.typing import AsyncResult, Messages
@@ -438,6 +438,36 @@ async def test_no_wire_repeats_a_key_that_a_service_repeats(answer: str, log: Lo
         assert len(service.asked) == len(ALL)
 
 
+class Browser:
+    """A web browser that is logged in; its script engine may be broken."""
+
+    def __init__(self, url: str, *, works: bool) -> None:
+        self.current_url = url
+        self._works = works
+
+    def get(self, url: str) -> None: ...
+
+    def get_cookies(self) -> list[dict[str, Any]]:
+        return [{"name": "sid", "value": KEY}]
+
+    def execute_script(self, script: str) -> str:
+        if not self._works:
+            raise OSError(script)
+        return "A browser"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_cookie_of_a_web_browser_is_shown_nowhere(works: bool, log: Log) -> None:
+    seen: list[object] = []
+    async with Listener(ANSWERS["in base64"]) as service:
+        provider = Aura(api_base=service.address, webdriver=Browser(service.address, works=works))
+        await raced(provider, PATIENT, seen)
+        assert [MARK.is_in(each) for each in service.asked] == [True] * works
+    assert any(isinstance(each, g4ftrio.AllFailed) for each in seen)
+    assert not MARK.shown_by(provider, *seen, *log.seen)
+
+
 @pytest.mark.anyio
 async def test_a_race_with_losers_and_a_failover_shows_no_key(log: Log) -> None:
     seen: list[object] = []
@@ -740,6 +770,7 @@ async def test_a_benchmark_writes_no_key(tmp_path: Path) -> None:
 
 
 def test_a_key_is_masked_in_every_form_it_takes() -> None:
+    assert not MARK.is_in(mask(f"who is {KEY}?", in_address(f"https://{quote(KEY, safe='')}@gate.example")))
     forms = (
         KEY,
         KEY.upper(),
