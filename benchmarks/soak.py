@@ -2,8 +2,8 @@
 
 The races are those of the storm in ``tests/faults/storms.py``: three entrants on every wire, each fault, each policy,
 cut off at random moments in every way, against simulated services in a process of their own. After every round,
-everything is let come to rest and is counted; a slope over the rounds is a leak. With ``-X dev -W error`` the interpreter
-looks, too: what it has to say of objects that were dropped is counted as a complaint.
+everything is let come to rest and is counted; a slope over the rounds is a leak. With ``-X dev -W error`` the
+interpreter looks, too: what it has to say of objects that were dropped is counted as a complaint.
 """
 
 from __future__ import annotations

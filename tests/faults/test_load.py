@@ -1,8 +1,8 @@
 """Many races at once, against services of which some fail in each way: every race ends, and none hangs.
 
-Three entrants each of 22 services, one for each fault, over every wire. Short: 150 races at once on each of asyncio and
+Three entrants each of 22 services, one for each fault, over every wire. Short: 100 races at once on each of asyncio and
 trio, with a fault in 5 % of the answers. Long: 1,000 races at once, uvloop too, with 5 % and with 50 %. The figures are
-printed (``pytest -s``). And where the system has no descriptor left: 40 races with room for 40.
+printed (``pytest -s``). And where the system has no descriptor left: 40 races with room for 40 descriptors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).parent.parent.parent
 SEED = 7
-RACES = 150
+RACES = 100
 MANY = 1000
 TIMEOUT = Timeout(connect=30, first_chunk=30, stall=5, total=60)
 GRACE = 1.0
