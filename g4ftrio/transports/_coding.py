@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from g4ftrio._words.errors import APIResponseValidationError, TruncatedError
 
 if TYPE_CHECKING:
-    from g4ftrio.transports._response import Body
+    from g4ftrio.transports._bodies import Body
 
 __all__ = ("unpacked",)
 
