@@ -93,6 +93,7 @@ ENDING = """if True:
             await anext(stream)
             sys.exit(0)
 
+    g4ftrio.open_http_client()  # loads what is loaded late
     for how in sys.argv[3:]:
         if not (child := os.fork()):
             break
