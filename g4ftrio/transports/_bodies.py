@@ -1,4 +1,4 @@
-"""What the bytes of an answer are read from, whoever's transport brings them."""
+"""What a response reads from: the port to a body, ours or httpx's."""
 
 from __future__ import annotations
 
