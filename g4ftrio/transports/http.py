@@ -15,6 +15,7 @@ from msgspec import structs
 
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
+from g4ftrio.transports._content import whole
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
@@ -162,6 +163,8 @@ async def _ask(client: httpx.AsyncClient, call: Call, watch: Watch) -> Response:
             extensions={"timeout": watch.limits(), "trace": watch.trace},
         )
         check_fields(request.headers.raw)
+        if call.body:
+            request.stream = whole(request.stream, call.body)
         response = await client.send(request, stream=True, follow_redirects=False)
     watch.answer(retried=response.extensions.get("g4ftrio_retried", False))
     return Response(response.status_code, response.headers, str(request.url), body_of(response), watch)
