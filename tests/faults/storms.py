@@ -54,7 +54,7 @@ TIMEOUT = Timeout(connect=0.3, first_chunk=1, stall=0.5, total=5)
 _HEAD_START = 0.005  # seconds
 GRACE = 10.0  # seconds: on a machine that is busy, a second goes by before everybody had a turn
 _LATEST = 1.2  # of what a race mostly takes
-_LONG = 1.0  # seconds; what takes longer waited for somebody who is silent
+_LONG = 2.0  # seconds; what takes longer waited for somebody who is silent
 _QUESTION = "Why is the sky blue?"
 _ENTRANTS = 3
 _TRIES = 100  # looks, 20 ms apart, at what is being closed by a thread or on the other side
