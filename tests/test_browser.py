@@ -318,8 +318,10 @@ def test_a_driver_that_hangs_does_not_hold_up_the_end_of_the_loop(backend: str) 
     driver.free.clear()
 
     async def main() -> None:
-        with anyio.move_on_after(0.01):
-            await read_session(driver, f"{SITE}/")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_session, driver, f"{SITE}/")
+            await anyio.to_thread.run_sync(driver.held.wait, 10)
+            tasks.cancel_scope.cancel()
 
     anyio.run(main, backend=backend)
     assert driver.under_way == 1
