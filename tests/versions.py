@@ -26,10 +26,10 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ("Interpreter", "Outcome", "Tally", "interpreters", "lower_bounds", "main", "table", "tally")
 
@@ -147,23 +147,18 @@ def _folders() -> list[Path]:
     return [*on_path, *chain.from_iterable(Path.home().glob(pattern) for pattern in installed)]
 
 
-def lower_bounds(project: dict[str, object]) -> list[str]:
+def lower_bounds(project: Mapping[str, Any]) -> list[str]:
     """Pin every requirement of a project to its lower bound, with its marker; a bare one cannot be pinned.
 
     :param project: the table ``[project]``
     """
-    extras = project["optional-dependencies"]
-    dependencies = project["dependencies"]
-    assert isinstance(extras, dict)
-    assert isinstance(dependencies, list)
     pins = []
-    for requirement in chain(dependencies, *extras.values()):
+    for requirement in chain(project["dependencies"], *project["optional-dependencies"].values()):
         if requirement.startswith(f"{project['name']}["):  # its own extras, which are here anyway
             continue
         bound = _BOUND.fullmatch(requirement)
         if not bound:
-            msg = f"a requirement without a lower bound: {requirement}"
-            raise ValueError(msg)
+            raise ValueError(f"a requirement without a lower bound: {requirement}")
         pins.append(f"{bound['name']}=={bound['version']}{bound['marker'] or ''}")
     return pins
 
@@ -230,14 +225,17 @@ class _Environment:
             return run.returncode, log.read()
 
 
-def attempt(interpreter: Interpreter, resolution: str, wheel: Path, constraints: Path, tests: Sequence[str]) -> Outcome:
-    """Make one line of the table: an environment, the wheel alone in it, and the tests."""
+def attempt(interpreter: Interpreter, resolution: str, constraints: Path, tests: Sequence[str]) -> Outcome:
+    """Make one line of the table: an environment, the wheel alone in it, and the tests.
+
+    :param constraints: a file of the oldest versions; the environment goes beside it
+    """
     began = time.monotonic()
-    folder = wheel.parent / f"{interpreter.line.replace(' ', '')}-{resolution}"
+    folder = constraints.parent / f"{interpreter.line.replace(' ', '')}-{resolution}"
     versions: dict[str, str] = {}
     try:
         environment = _Environment(folder, interpreter, constraints if resolution == "oldest" else None)
-        environment.install(f"{wheel}[cli]")
+        environment.install(f"{ROOT}[cli]")
         versions = environment.versions()
         environment.try_alone()
         environment.install("-e", f"{ROOT}[dev]")
@@ -271,12 +269,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _wheel(folder: Path) -> Path:
-    command: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", folder, ROOT]
-    subprocess.run(command, check=True)
-    return next(folder.glob("*.whl"))
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run what is asked for, tell each line as it is done, and print the table."""
     options = _options(arguments)
@@ -290,12 +282,11 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="g4ftrio-versions-"))
     constraints = folder / "oldest.txt"
     constraints.write_text("\n".join(lower_bounds(project)))
-    wheel = _wheel(folder)
     tests = [*(QUICK if options.quick else ()), *(("-k", options.k) if options.k else ())]
     outcomes = []
     for interpreter in chosen:
         for resolution in [options.only] if options.only else RESOLUTIONS:
-            outcomes.append(attempt(interpreter, resolution, wheel, constraints, tests))
+            outcomes.append(attempt(interpreter, resolution, constraints, tests))
             print(" ".join(_cells(outcomes[-1])), file=sys.stderr)
     print(table(outcomes), f"\nThe logs are in {folder}", sep="\n")
     return 0 if all(outcome.good for outcome in outcomes) else 1
