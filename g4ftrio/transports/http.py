@@ -16,7 +16,7 @@ from msgspec import structs
 from g4ftrio._errors import SetupError, status_error
 from g4ftrio._request import Call
 from g4ftrio.transports._content import whole
-from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
+from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place, transport_of
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._response import Body, Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from g4ftrio._timeouts import Timeout
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
-__all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
+__all__ = ("Body", "Response", "checked", "close_now", "open_http_client", "retry_after", "send")
 
 _PROXIED = ("http", "https", "all")
 _HOPS = 3  # redirects that are followed
@@ -125,6 +125,13 @@ def _version() -> str:
         return version("g4ftrio")
     except PackageNotFoundError:
         return "0"
+
+
+def close_now(client: httpx.AsyncClient) -> None:
+    """Close a client's connections at once, where they are our own transport's; ``aclose()`` may follow."""
+    own = transport_of(client)
+    if own is not None:
+        own.close_now()
 
 
 async def send(
