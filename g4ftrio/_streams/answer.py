@@ -167,8 +167,10 @@ class DecodedAnswer:
                 await self._own.pop().aclose()
 
     def close_now(self) -> None:
-        """Close the socket at once, without awaiting anything."""
+        """Close the socket at once, without awaiting anything, and those that its own clients keep."""
         self._carrier.close_now()
+        for client in self._own:
+            http.close_now(client)
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""
