@@ -13,6 +13,7 @@ import anyio
 from msgspec import Struct
 
 from g4ftrio._compositions.race import Race
+from g4ftrio._drawing.units import counted
 from g4ftrio._race.policies import Policy, fallback, parallel, staggered
 from g4ftrio._words.errors import SetupError
 from g4ftrio._words.timeouts import Timeout
@@ -36,7 +37,6 @@ from g4ftrio.bench._load import arrivals
 from g4ftrio.bench._merged import compared, merged
 from g4ftrio.bench._options import Options, RunOptions
 from g4ftrio.bench._targets import Target, resolved
-from g4ftrio.bench._units import counted
 from g4ftrio.cli._demo import as_providers
 from g4ftrio.cli._entrants import hint, named
 from g4ftrio.cli._failure import FAILED, exit_status, in_words
