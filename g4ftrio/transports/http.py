@@ -16,12 +16,13 @@ from msgspec import structs
 from g4ftrio._words.errors import SetupError, excerpt
 from g4ftrio._words.request import Call
 from g4ftrio._words.secrets import Secret, hidden, in_address, shown, without_userinfo
+from g4ftrio.transports._bodies import Body
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._connecting import Connecting
 from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._pieces import in_pieces
-from g4ftrio.transports._response import Body, Response, body_of, checked
+from g4ftrio.transports._response import Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
 from g4ftrio.transports._translation import NO_URL, Watch
 

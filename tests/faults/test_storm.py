@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -32,7 +33,7 @@ from g4ftrio import AllFailed, open_http_client, race_sync
 from g4ftrio._streams.sync import SyncStream
 from g4ftrio._streams.threads import ThreadAnswer
 from g4ftrio.base_provider import AbstractProvider
-from g4ftrio.providers import HttpProvider
+from g4ftrio.providers import HttpProvider, OpenAICompatible
 from g4ftrio.testing import Scripted
 from tests import clocks
 from tests.faults.census import census
@@ -122,6 +123,17 @@ async def test_a_cancelled_handshake_on_httpx_s_own_transport_leaves_no_socket(r
         assert scope.cancelled_caught
         await anyio.lowlevel.checkpoint()  # asyncio closes sockets in the loop's next turn
         assert census().files == before
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_send_on_httpx_s_own_transport_leaves_no_generator() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # it takes the connection and reads nothing
+        base = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        async with open_http_client(limits=httpx.Limits(max_connections=1)) as client:
+            with anyio.move_on_after(0.3) as scope:
+                provider = OpenAICompatible(model="m", api_base=base)
+                await provider.complete("x" * (16 << 20), http_client=client)
+            assert scope.cancelled_caught
 
 
 @pytest.mark.long
