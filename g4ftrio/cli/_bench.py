@@ -14,6 +14,7 @@ import anyio
 from msgspec import Struct
 
 from g4ftrio._compositions.race import Race
+from g4ftrio._drawing.units import counted
 from g4ftrio._race.policies import Policy, adaptive, fallback, parallel, staggered
 from g4ftrio._words.bill import Price
 from g4ftrio._words.errors import SetupError
@@ -40,7 +41,6 @@ from g4ftrio.bench._options import Options, RunOptions
 from g4ftrio.bench._quotes import costs, quotes
 from g4ftrio.bench._spending import Spending
 from g4ftrio.bench._targets import Target, resolved
-from g4ftrio.bench._units import counted
 from g4ftrio.cli._demo import as_providers
 from g4ftrio.cli._entrants import hint, named
 from g4ftrio.cli._failure import FAILED, exit_status, in_words
