@@ -164,7 +164,7 @@ def test_providers_and_their_race_are_measured_and_told(run: Run, fleet: Fleet, 
     assert "left out: 3 requests of warmup" in told.out
     assert "won by" in told.out
     assert "openai-compatible/swift alone" in told.out
-    (announced,) = told.err.splitlines()
+    announced = told.err.splitlines()[0]  # a busy machine adds that some were sent late
     assert announced.startswith("each gets 7 requests by 2 users (1 prompt): openai-compatible/swift (127.0.0.1:")
     assert announced.endswith("race (of openai-compatible/slow, openai-compatible/swift)")
 

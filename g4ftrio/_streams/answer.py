@@ -87,7 +87,7 @@ class DecodedAnswer:
 
     :param client: a client to use, or None and ``open_client`` makes one of the answer's own
     :param owner: whose what is given back with a message is, and a conversation's state
-    :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it
+    :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it; see also ``is_over``
     """
 
     keeps_time = True
@@ -151,6 +151,11 @@ class DecodedAnswer:
                 chunks = self._read_end(())
         return chunks
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is missing, so that a read is never late."""
+        return self._ended or self._decoder.finished
+
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
         try:
@@ -162,8 +167,10 @@ class DecodedAnswer:
                 await self._own.pop().aclose()
 
     def close_now(self) -> None:
-        """Close the socket at once, without awaiting anything."""
+        """Close the socket at once, without awaiting anything, and those that its own clients keep."""
         self._carrier.close_now()
+        for client in self._own:
+            http.close_now(client)
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""
@@ -392,7 +399,7 @@ class Patient:
         else:  # a scope around a read costs as much as the read
             now = self._now()
             until = self._waits.begin(now)
-            if until <= now:  # chunks that came at once, over and over, made no read late
+            if until <= now and not self._source.is_over:  # chunks that came at once, over and over, made no read late
                 raise self._late()
             try:
                 batch = await self._source.pull(until)
