@@ -5,7 +5,7 @@ Over a WebSocket: ``socket_answer``; from any async generator: ``generator_answe
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -98,7 +98,7 @@ class DecodedAnswer:
         self._timeout = timeout
         self._record = record
         self._owner = owner
-        self._secrets: tuple[str, ...] = ()
+        self._secrets: Iterable[str] = ()
         self._own: list[httpx.AsyncClient] = []
         self._detached = False
         self._ended = False
@@ -230,7 +230,7 @@ class DecodedAnswer:
     def _signed(self, error: Exception) -> Exception:
         return cleared(error, self._secrets, self._record.name)
 
-    def _know(self, secrets: tuple[str, ...]) -> None:
+    def _know(self, secrets: Iterable[str]) -> None:
         """Note what must be masked in whatever the service says, also by those who judge its answer."""
         self._secrets = secrets
         self._record.mask = lambda text: mask(text, secrets)
@@ -245,7 +245,7 @@ class HttpAnswer(DecodedAnswer):
     def __init__(
         self,
         client: httpx.AsyncClient | None,
-        prepare: Callable[[], Awaitable[tuple[Call, tuple[str, ...]]]],
+        prepare: Callable[[], Awaitable[tuple[Call, Iterable[str]]]],
         dialect: Dialect,
         *,
         timeout: Timeout,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Question", "SocketAnswer")
 
-Question: TypeAlias = "tuple[Call, Dialogue, tuple[str, ...]]"
+Question: TypeAlias = "tuple[Call, Dialogue, Iterable[str]]"
 
 
 class SocketAnswer(DecodedAnswer):

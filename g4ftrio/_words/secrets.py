@@ -11,13 +11,15 @@ logs at DEBUG of the head of an answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from g4ftrio._words.errors import Error, ProviderError, excerpt
 
 __all__ = (
+    "Found",
     "Secret",
     "SecretBytes",
     "cleared",
@@ -85,6 +87,18 @@ class SecretBytes(bytes):
         return SecretBytes(bytes.__add__(self, other))
 
 
+class Found:
+    """Secrets that are looked for when something is to be masked, and not for each request."""
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[], Iterable[str]]) -> None:
+        self._find = find
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._find())
+
+
 def hidden(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings or parameters by name, with what is secret in them as values that are not shown."""
     return {name: _hidden(name, value) for name, value in settings.items()}
@@ -100,6 +114,7 @@ def _hidden(name: str, value: Any) -> Any:
     return Secret(value) if isinstance(value, str) else value
 
 
+@lru_cache(maxsize=256)
 def private(address: str) -> str:
     """An address as a value that is not shown, if something in it may be secret."""
     return Secret(address) if _PRIVATE.search(address) else address

@@ -5,7 +5,7 @@ Their hosts are gone or closed. They are configuration and behaviour: point ``ap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any, ClassVar
 from urllib.parse import urljoin
@@ -172,7 +172,7 @@ class Aura(HttpProvider, ProviderModelMixin):
     def _home(self) -> str:
         return super()._home() or type(self).url
 
-    async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
+    async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, Iterable[str]]:
         call, secrets = await super()._prepare(ask, dialect)
         if self.webdriver is None:
             return call, secrets

@@ -26,7 +26,7 @@ from g4ftrio._words.messages import Messages, fold_system
 from g4ftrio._words.origin import is_loopback, origin
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call, ChatRequest, ModelParams
-from g4ftrio._words.secrets import Secret, cleared, hidden, in_address, in_headers, private, shown
+from g4ftrio._words.secrets import Found, Secret, cleared, hidden, in_address, in_headers, private, shown
 from g4ftrio._words.timeouts import Timeout, TimeoutTypes
 from g4ftrio.base_provider import AnsweringProvider, Ask, StreamContext
 from g4ftrio.base_provider._binding import creating, on_class_too
@@ -127,7 +127,7 @@ class HttpProvider(AnsweringProvider):
         url = self._address() + self.dialect.models_path
         key = await self._key(url)
         call = Call(method="GET", url=url, headers=self._fields(key))
-        secrets = self._secrets(key, call)
+        secrets = Found(partial(self._secrets, key, call))
         timeout = self._timeout.over(_LIST_TIMEOUT)
         try:
             async with self._open_client() if self._client is None else nullcontext(self._client) as client:
@@ -138,7 +138,7 @@ class HttpProvider(AnsweringProvider):
         raise APITimeoutError("total", timeout.total, provider=self.name)
 
     async def _fetch(
-        self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, secrets: tuple[str, ...]
+        self, client: Any, call: Call, timeout: Timeout, record: EntrantReport, secrets: Iterable[str]
     ) -> bytes:
         response = await http.send(client, call, timeout=timeout, record=record)
         try:
@@ -159,8 +159,9 @@ class HttpProvider(AnsweringProvider):
             name = "api_endpoint" if self.api_endpoint else "api_base"
             wanted = " or ".join(self.schemes)
             raise SetupError(f"{self.label}: {name} must be an {wanted} address, not {shown(address)!r}")
-        self._check_key(self._key_for(address))
-        if self.needs_auth and not self._key_for(address) and not is_loopback(urlsplit(address).hostname):
+        key = self._key_for(address)
+        self._check_key(key)
+        if self.needs_auth and not key and not is_loopback(urlsplit(address).hostname):
             reason = ""
             if found := next((name for name in self.key_variables if environ.get(name)), None):
                 reason = f"the key in {found} goes only to {self._origin(self._home())}, not to {self._origin(address)}"
@@ -219,7 +220,7 @@ class HttpProvider(AnsweringProvider):
             open_client=self._open_client,
         )
 
-    async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, tuple[str, ...]]:
+    async def _prepare(self, ask: Ask, dialect: Dialect) -> tuple[Call, Iterable[str]]:
         request = self._chat(ask)
         with naming(ask.record.name):
             path, body = dialect.path_for(request), msgspec.json.encode(self._body(dialect, request), enc_hook=_plain)
@@ -239,17 +240,17 @@ class HttpProvider(AnsweringProvider):
             extra_body=_mapping("extra_body", params),
         )
 
-    async def _call(self, ask: Ask, path: str, body: bytes = b"") -> tuple[Call, tuple[str, ...]]:
+    async def _call(self, ask: Ask, path: str, body: bytes = b"") -> tuple[Call, Iterable[str]]:
         """What to send where, and what must be masked in whatever the service says."""
         url = self.api_endpoint or self._address() + path
         key = await self._key(url)
         headers = {**ask.headers, **self._fields(key, ask.params.get("extra_headers"))}
         call = Call(method="POST", url=url, headers=headers, body=body)
-        return call, (*self._secrets(key, call), *_telling(ask.messages))
+        return call, Found(partial(self._secrets, key, call, ask.messages))
 
-    def _secrets(self, key: str, call: Call) -> tuple[str, ...]:
+    def _secrets(self, key: str, call: Call, messages: Messages = ()) -> Iterable[str]:
         found = (key, *in_address(call.url), *in_address(self._proxy or ""), *in_headers(call.headers))
-        return tuple(filter(None, dict.fromkeys(found)))
+        return filter(None, dict.fromkeys((*found, *_telling(messages))))
 
     def _body(self, dialect: Dialect, request: ChatRequest) -> dict[str, Any]:
         return dialect.encode(request)

@@ -9,7 +9,7 @@ Importing this loads the websockets library (30 ms), so it is imported when the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
@@ -70,7 +70,7 @@ async def open_websocket(
     *,
     timeout: Timeout,
     record: EntrantReport | None = None,
-    secrets: tuple[str, ...] = (),
+    secrets: Iterable[str] = (),
 ) -> WebSocket:
     """Connect, and ask to go on as a WebSocket, all within the ``connect`` time-out.
 
@@ -102,7 +102,7 @@ async def _check(
     response: http.Response,
     ours: ClientProtocol,
     read_error: Callable[[bytes], tuple[str, str]],
-    secrets: tuple[str, ...],
+    secrets: Iterable[str],
 ) -> None:
     await http.checked(response, read_error, secrets)
     if response.status != 101:
