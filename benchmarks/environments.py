@@ -15,17 +15,21 @@ from typing import NamedTuple
 __all__ = ("ENVIRONMENTS", "PINS", "Certificate", "Environment", "certificate", "default_folder", "here", "prepare")
 
 PINS = {
+    "aiperf": "0.13.0",
     "aiohttp": "3.14.5",
     "anthropic": "2.11.0",
     "any-llm-sdk": "1.40.2",
     "anyio": "4.16.0",
+    "datasets": "4.8.5",
     "g4f": "8.8.6",
+    "guidellm": "0.3.1",  # from 0.4 on it needs torch
     "httpcore": "1.0.9",
     "httpx": "0.28.1",
     "httpx2": "2.16.2",
     "litellm": "1.106.2",
     "openai": "3.52.0",
     "pydantic-ai-slim": "2.68.0",
+    "transformers": "4.57.6",
     "trio": "0.35.0",
     "trustme": "1.2.1",
     "uvloop": "0.23.0",
@@ -43,6 +47,8 @@ ENVIRONMENTS = {
     "any-llm": ("any-llm-sdk[openai]", "anyio", "httpx2", "openai"),
     "pydantic-ai": ("anyio", "httpx2", "openai", "pydantic-ai-slim[openai]"),
     "litellm": ("aiohttp", "anyio", "httpx", "litellm"),
+    "aiperf": ("aiperf",),
+    "guidellm": ("datasets", "guidellm", "transformers"),
     "trustme": ("trustme",),  # for the server's certificate
 }
 _HARNESS = ("trio", "uvloop")  # the loops, in every environment; installed when the size has been taken
