@@ -130,8 +130,8 @@ def _read_guidellm(folder: Path) -> tuple[float, float, float]:
 
 
 TOOLS = {
-    OURS: Tool("g4ftrio", partial(_ours, "trio"), _read_ours),
-    "g4ftrio asyncio": Tool("g4ftrio", partial(_ours, "asyncio"), _read_ours),
+    OURS: Tool("g4ftrio-cli", partial(_ours, "trio"), _read_ours),
+    "g4ftrio asyncio": Tool("g4ftrio-cli", partial(_ours, "asyncio"), _read_ours),
     "aiperf": Tool("aiperf", _aiperf, _read_aiperf),
     "guidellm": Tool(
         "guidellm", _guidellm, _read_guidellm, {"GUIDELLM__PREFERRED_ROUTE": "chat_completions"}
@@ -173,7 +173,7 @@ def measure(tool: Tool, environment: Environment, address: str, users: int, wave
     """
     folder = Path(tempfile.mkdtemp(prefix="g4ftrio-tools-"))
     command = tool.command(Path(environment.python).parent, Job(address, users, users * waves, folder))
-    environ = {**os.environ, **tool.environ, "HF_HUB_OFFLINE": "1"}
+    environ = {**os.environ, **tool.environ}
     before = _children()
     try:
         how: dict[str, Any] = {"env": environ, "cwd": folder, "timeout": PATIENCE}
@@ -242,9 +242,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     names = {"trustme", *(TOOLS[name].environment for name in options.tools)}
     found = {name: environments.prepare(name, options.venvs, HERE.parent) for name in sorted(names)}
-    samples: dict[tuple[str, int], list[Found]] = {
-        (name, users): [] for users in options.users for name in options.tools
-    }
+    cells = [(name, users) for users in options.users for name in options.tools]
+    samples: dict[tuple[str, int], list[Found]] = {cell: [] for cell in cells}
     with serving(environments.certificate(options.venvs, found["trustme"].python)) as address:
         for number in range(options.rounds):
             for name, users in random.sample(cells, len(cells)):
