@@ -30,7 +30,7 @@ from report import between, markdown
 __all__ = ("main",)
 
 HERE = Path(__file__).resolve().parent
-FIRST, GAP, TOKENS = 0.2, 0.01, 64
+FIRST, GAP, TOKENS = 0.4, 0.02, 64
 WHOLE = FIRST + GAP * TOKENS  # seconds; the end is a write of its own
 USERS = (1, 8, 32)
 PROMPT = "Why is the sky blue?"
@@ -262,8 +262,8 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", nargs="+", choices=[*TOOLS], default=[*TOOLS], metavar="NAME")
     parser.add_argument("--users", nargs="+", type=int, default=USERS, metavar="N")
-    parser.add_argument("--waves", type=int, default=12, help="requests of each user that count")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--waves", type=int, default=10, help="requests of each user that count")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--venvs", type=Path, default=environments.default_folder(), metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print plain data")
     parser.add_argument("--write", action="store_true", help="keep the tables in README.md")

@@ -16,13 +16,13 @@ from tests import clocks
 pytestmark = pytest.mark.anyio
 anyio_backend = clocks.virtual_backends
 
-COUNT, GAPS = 75, 5
-PERCENTILES_SURE = 4 + 5  # of 75 first tokens up to p95, of 375 gaps up to p99
+COUNT, GAPS = 40, 10
+PERCENTILES_SURE = 3 + 5  # of 40 first tokens up to p90, of 400 gaps up to p99
 
 
 async def summed_up(latency: Latency) -> Summary:
-    """Ask six services, whose draws are their own."""
-    services = [Service(name, first_token=latency, gap=latency, tokens=GAPS + 1) for name in "abcdef"]
+    """Ask five services, whose draws are their own."""
+    services = [Service(name, first_token=latency, gap=latency, tokens=GAPS + 1) for name in "abcde"]
     async with serve(services) as fleet:
         found = await run([fleet[name].spec for name in fleet], Users(20), count=COUNT, seed=1)
     return summarize(found)
@@ -35,7 +35,7 @@ async def test_percentiles_of_a_constant_are_that_constant() -> None:
     for target in summary.targets.values():
         for measure, value in known.items():
             found = target.measures[measure]
-            assert [found.min, found.mean, found.p50, found.p95, found.max] == [pytest.approx(value)] * 5, measure
+            assert [found.min, found.mean, found.p50, found.p90, found.max] == [pytest.approx(value)] * 5, measure
 
 
 @pytest.mark.parametrize(
