@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import Awaitable, Callable
 
 import anyio
 from anyio.lowlevel import checkpoint
+from medians import median
+from meter import Meter
 
 from g4ftrio import race_iterators
 
@@ -91,17 +91,17 @@ def measure(backend: str, rounds: int) -> dict[str, dict[str, float]]:
     found: dict[tuple[str, bool], list[float]] = {(way, stepped): [] for way in WAYS for stepped in (False, True)}
 
     async def once(way: str, stepped: bool) -> float:
-        before = time.process_time()
+        meter = Meter()
         await WAYS[way](ITEMS, stepped)
-        return (time.process_time() - before) / ITEMS * 1e6
+        return meter.read().cpu / ITEMS
 
     for _ in range(rounds):
         for way, stepped in found:
             found[way, stepped].append(anyio.run(once, way, stepped, backend=backend))
     return {
         way: {
-            "burst": statistics.median(found[way, False]),
-            "stepped": statistics.median(found[way, True]),
+            "burst": median(found[way, False]),
+            "stepped": median(found[way, True]),
         }
         for way in WAYS
     }

@@ -13,28 +13,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
-from itertools import count
-from math import inf, log
+from itertools import count, islice
+from math import inf
 from random import Random
 
 import trio
+from medians import median
 from msgspec import Struct
 from trio.testing import MockClock
 
 import g4ftrio
 from g4ftrio import Policy, adaptive, budget, fallback, parallel, race_iterators, staggered
 from g4ftrio._race.policies import Schedule
-from g4ftrio.simulator import Service, lognormal, run_in_thread, with_stragglers
+from g4ftrio.bench import Poisson
+from g4ftrio.bench._statistics import PERCENTILES, percentile
+from g4ftrio.simulator import Latency, Service, lognormal, run_in_thread, with_stragglers
 
 MEDIANS = {"first": 0.5, "second": 0.6}
 SIGMA = 0.35
 STRAGGLERS, FACTOR = 0.05, 10
-INTERVAL = 0.25  # seconds from one call to the next, on average
+RATE = 4  # calls a second, on average
 SLOWER = 10
 BROWN_OUT = (3 / 8, 5 / 8)  # of the calls
 FASTER = 10  # over sockets
@@ -86,18 +88,19 @@ BARS = (
 
 def calls_of(seed: int, number: int, *, brown_out: bool) -> list[Call]:
     """Draw the calls of one run."""
-    random, at, calls = Random(seed), 0.0, []
+    random, calls = Random(seed), []
     begin, end = (number * share for share in BROWN_OUT)
-    for place in range(number):
-        at += random.expovariate(1 / INTERVAL)
+    for place, at in enumerate(islice(Poisson(RATE).times(random), number)):
         slower = SLOWER if brown_out and begin <= place < end else 1
-        calls.append(Call(at, {name: slower * _draw(random, median) for name, median in MEDIANS.items()}))
+        calls.append(Call(at, {name: slower * draw(random) for name, draw in latencies().items()}))
     return calls
 
 
-def _draw(random: Random, median: float) -> float:
-    seconds = random.lognormvariate(log(median), SIGMA)
-    return seconds * FACTOR if random.random() < STRAGGLERS else seconds
+def latencies(faster: float = 1) -> dict[str, Latency]:
+    """How long the providers take."""
+    return {
+        name: with_stragglers(lognormal(usual / faster, SIGMA), STRAGGLERS, FACTOR) for name, usual in MEDIANS.items()
+    }
 
 
 # The simulation.
@@ -224,10 +227,7 @@ def _clock_at_zero() -> MockClock:
 
 def over_sockets(policy: Policy, number: int) -> list[Made]:
     """Ask simulated services, and give what was measured in the units of the others."""
-    services = [
-        Service(name, first_token=with_stragglers(lognormal(median / FASTER, SIGMA), STRAGGLERS, FACTOR), tokens=1)
-        for name, median in MEDIANS.items()
-    ]
+    services = [Service(name, first_token=latency, tokens=1) for name, latency in latencies(FASTER).items()]
     with run_in_thread(services) as fleet:
         entrants = [fleet[name].spec for name in MEDIANS]
         return trio.run(_ask_all, entrants, policy, number)
@@ -235,7 +235,7 @@ def over_sockets(policy: Policy, number: int) -> list[Made]:
 
 async def _ask_all(entrants: list[str], policy: Policy, number: int) -> list[Made]:
     made: list[Made] = []
-    random = Random(0)
+    begin = trio.current_time()
 
     async def ask(llm: g4ftrio.Race) -> None:
         async with llm.stream("Why?") as stream:
@@ -244,9 +244,9 @@ async def _ask_all(entrants: list[str], policy: Policy, number: int) -> list[Mad
             made.append(Made(0.0, (clean or inf) * FASTER, [0.0] * (len(records) - 1)))
 
     async with g4ftrio.Race(entrants, policy=policy) as llm, trio.open_nursery() as nursery:
-        for _ in range(number):
+        for at in islice(Poisson(RATE * FASTER).times(Random(0)), number):
+            await trio.sleep_until(begin + at)
             nursery.start_soon(ask, llm)
-            await trio.sleep(random.expovariate(FASTER / INTERVAL))
     return made
 
 
@@ -268,7 +268,7 @@ def brown_out_figures(made: Sequence[Made]) -> dict[str, float]:
 
 def _percentiles(made: Sequence[Made]) -> dict[str, float]:
     seconds = sorted(one.seconds for one in made)
-    return {column: seconds[int(len(seconds) * float(column[1:]) / 100)] for column in COLUMNS[:-1]}
+    return {column: percentile(seconds, PERCENTILES[column.replace(".", "")]) for column in COLUMNS[:-1]}
 
 
 def run_of(scene: str, seed: int, number: int) -> dict[str, dict[str, float]]:
@@ -288,8 +288,7 @@ def _with_cuts(found: dict[str, dict[str, float]]) -> dict[str, dict[str, float]
 def medians(runs: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
     """The median of every figure."""
     return {
-        name: {column: statistics.median(run[name][column] for run in runs) for column in (*COLUMNS, "cut")}
-        for name in POLICIES
+        name: {column: median(run[name][column] for run in runs) for column in (*COLUMNS, "cut")} for name in POLICIES
     }
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import anyio
+from medians import median
+from meter import Meter, Spent
 
 from g4ftrio import race_iterators
 
@@ -40,57 +40,55 @@ class Sleeper:
         return 1
 
 
-async def alone() -> tuple[float, float]:
-    """Wall and CPU seconds until the first item without a race."""
-    wall, cpu = time.perf_counter(), time.process_time()
+async def alone() -> Spent:
+    """Spend time until the first item, and CPU until the end, without a race."""
+    meter = Meter()
     async for _ in Sleeper(FIRST):
-        wall = time.perf_counter() - wall
-    return wall, time.process_time() - cpu
+        first = meter.read()
+    return meter.read()._replace(wall=first.wall)
 
 
-async def raced(n: int) -> tuple[float, float]:
-    """Wall seconds until the first item, and CPU seconds until everybody is closed, with n entrants."""
+async def raced(n: int) -> Spent:
+    """Spend time until the first item, and CPU until everybody is closed, with n entrants."""
     entrants = [lambda: Sleeper(30.0)] * (n - 1) + [lambda: Sleeper(FIRST)]
-    wall, cpu = time.perf_counter(), time.process_time()
+    meter = Meter()
     async with race_iterators(entrants, handoff=True) as items:
         async for _ in items:
-            wall = time.perf_counter() - wall
-    return wall, time.process_time() - cpu
+            first = meter.read()
+    return meter.read()._replace(wall=first.wall)
 
 
-async def floor(n: int) -> tuple[float, float]:
-    """Wall seconds until the first item, and CPU seconds, of n tasks that are started and cancelled."""
+async def floor(n: int) -> Spent:
+    """Spend time until the first item, and CPU, with n tasks that are started and cancelled."""
 
     async def sleep(seconds: float) -> None:
         with anyio.CancelScope(), anyio.CancelScope():
             await anyio.sleep(seconds)
-            first.set()
+            came.set()
 
-    wall, cpu, first = time.perf_counter(), time.process_time(), anyio.Event()
+    meter, came = Meter(), anyio.Event()
     async with anyio.create_task_group() as tasks:
         for number in range(n):
             tasks.start_soon(sleep, FIRST if number == n - 1 else 30.0)
-        await first.wait()
-        wall = time.perf_counter() - wall
+        await came.wait()
+        first = meter.read()
         tasks.cancel_scope.cancel()
-    return wall, time.process_time() - cpu
+    return meter.read()._replace(wall=first.wall)
 
 
 async def measure(rounds: int) -> dict[int, tuple[float, float]]:
     """µs of wall time and of CPU that n entrants cost more than one iterator alone; below 0 is the floor of -n."""
-    ways: dict[int, Callable[[], Awaitable[tuple[float, float]]]] = {
+    ways: dict[int, Callable[[], Awaitable[Spent]]] = {
         0: alone,
         **{n: partial(raced, n) for n in SIZES},
         **{-n: partial(floor, n) for n in SIZES},
     }
-    samples: dict[int, list[tuple[float, float]]] = {n: [] for n in ways}
+    samples: dict[int, list[Spent]] = {n: [] for n in ways}
     for _ in range(rounds):
         for n, way in ways.items():
             samples[n].append(await way())
-    medians = {
-        n: tuple(statistics.median(column) for column in zip(*found, strict=True)) for n, found in samples.items()
-    }
-    return {n: ((medians[n][0] - medians[0][0]) * 1e6, (medians[n][1] - medians[0][1]) * 1e6) for n in ways if n}
+    usual = {n: Spent(*map(median, zip(*found, strict=True))) for n, found in samples.items()}
+    return {n: (usual[n].wall - usual[0].wall, usual[n].cpu - usual[0].cpu) for n in ways if n}
 
 
 def main() -> None:

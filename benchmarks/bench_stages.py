@@ -9,9 +9,7 @@ interleaved rounds.
 from __future__ import annotations
 
 import argparse
-import resource
 import socket
-import statistics
 import subprocess
 import sys
 import threading
@@ -21,6 +19,8 @@ from math import inf
 from typing import Any
 
 import anyio
+from medians import median
+from meter import Meter
 
 from g4ftrio import open_http_client, race
 from g4ftrio._framing import framer_for
@@ -74,12 +74,6 @@ def serve() -> None:
         threading.Thread(target=answer, args=(connection,), daemon=True).start()
 
 
-def cpu() -> float:
-    """Seconds of CPU of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
 def packed(rounds: int) -> dict[str, list[float]]:
     """Give each stage bytes that are there already."""
     reads = [EVENT * PER_READ] * (PACKED // PER_READ)
@@ -106,9 +100,9 @@ def packed(rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(rounds):
         for name, stage in stages.items():
-            began = cpu()
+            meter = Meter()
             stage()
-            found[name].append((cpu() - began) / PACKED * 1e6)
+            found[name].append(meter.read().cpu / PACKED)
     return found
 
 
@@ -196,10 +190,10 @@ async def _measure(
     found: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, row in rows.items():
-            began = cpu()
+            meter = Meter()
             for _ in range(times):
                 await row()
-            found[name].append((cpu() - began) / units * 1e6)
+            found[name].append(meter.read().cpu / units)
     return found
 
 
@@ -207,7 +201,7 @@ def show(title: str, rows: Mapping[str, list[float]]) -> None:
     """Print medians, and the least."""
     print(f"\n{title}\n")
     for name, values in rows.items():
-        print(f"  {name:36} {statistics.median(values):8.2f} ({min(values):.2f})")
+        print(f"  {name:36} {median(values):8.2f} ({min(values):.2f})")
 
 
 def main() -> None:

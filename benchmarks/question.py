@@ -70,12 +70,13 @@ class Bar(NamedTuple):
 class Question:
     """What is asked of every peer. The module that declares it has ``measure``, which answers it, beside it.
 
-    ``measure(worker, **job)`` runs in each worker; where ``inside`` is false it is ``measure(peer, **job)`` and runs in
-    ``run.py`` itself.
+    ``measure(worker, **job)`` runs in each worker, and gives figures, or lists of which the median is the figure; where
+    ``inside`` is false it is ``measure(peer, **job)`` and runs in ``run.py`` itself.
 
     :ivar says: what is done, and what the figures mean
     :ivar peers: who is asked; none means all that speak to the server
     :ivar ratio: the figure of which the tables give the ratios to g4ftrio's
+    :ivar less: from which figures which other one is taken away
     :ivar rounds: how many rounds at most, for what takes long
     :ivar warm: whether a first round is not counted: it opens connections, and loads what is loaded late
     :ivar fresh: whether each sample needs a process of its own
@@ -89,6 +90,7 @@ class Question:
     peers: tuple[str, ...] = ()
     bars: tuple[Bar, ...] = ()
     ratio: str = ""
+    less: Mapping[str, str] = field(default_factory=dict)
     rounds: int = 99
     warm: bool = True
     fresh: bool = False

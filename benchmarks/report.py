@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from itertools import chain
-from statistics import median
 from typing import Any
 
 from environments import ENVIRONMENTS, PINS
+from medians import median
 from peers import PEERS
 from question import OURS, Bar, Case, Column, Question, Row
 from questions import NAMES

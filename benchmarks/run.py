@@ -24,6 +24,7 @@ import environments
 from clients import CannotDo
 from environments import Environment
 from loops import LOOPS
+from medians import median
 from peers import PEERS
 from question import Question, Row
 from questions import NAMES
@@ -58,7 +59,7 @@ class Run:
             print(f"{name}: round {number} of {rounds}", file=sys.stderr)
             for row in random.sample([*rows], len(rows)):
                 if "cannot" not in found[str(row)]:
-                    _note(found, row, self._sample(name, question, row, rows[row].job), keep=number > 0)
+                    _note(found, row, self._sample(name, question, row, rows[row].job), question.less, keep=number > 0)
         return {"date": f"{datetime.now(UTC):%Y-%m-%d}", "rounds": rounds, "rows": found}
 
     def _sample(self, name: str, question: Question, row: Row, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,12 +74,14 @@ class Run:
             return {"cannot": str(reason)}
 
 
-def _note(found: dict[str, Any], row: Row, answer: dict[str, Any], *, keep: bool) -> None:
+def _note(found: dict[str, Any], row: Row, answer: dict[str, Any], less: Mapping[str, str], *, keep: bool) -> None:
     if "cannot" in answer:
         found[str(row)] = answer
     elif keep:
-        for key, value in answer["figures"].items():
-            found[str(row)]["figures"].setdefault(key, []).append(float(f"{value:.5g}"))
+        figures = {key: median(value) if isinstance(value, list) else value for key, value in answer["figures"].items()}
+        for key, value in figures.items():
+            figure = value - figures[less[key]] if key in less else value
+            found[str(row)]["figures"].setdefault(key, []).append(float(f"{figure:.5g}"))
 
 
 def _machine() -> dict[str, str]:

@@ -26,7 +26,7 @@ from loops import LOOPS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.faults.census import census, resident
+from tests.faults.census import resident
 from tests.faults.remote import Remote
 from tests.faults.storms import Storm
 
@@ -89,19 +89,18 @@ class Complaints(logging.Handler):
         sys.unraisablehook = lambda raised: self.said.append(f"{raised.err_msg or ''} {raised.exc_value!r}")
 
 
-async def soak(storm: Storm, remote: Remote, size: int) -> AsyncGenerator[Sample, None]:
+async def soak(storm: Storm, size: int) -> AsyncGenerator[Sample, None]:
     """Hold rounds of so many races, and give what there is after each."""
     for number in count(0, size):
         await storm.races(range(number, number + size))
-        yield await _sample(storm, remote, number + size)
+        yield await _sample(storm, number + size)
 
 
-async def _sample(storm: Storm, remote: Remote, races: int) -> Sample:
+async def _sample(storm: Storm, races: int) -> Sample:
     """Count, when the other side has seen everything closed."""
-    await storm.left(census())
-    now, idle = census(), remote.quiet().open
+    now = storm.count()
     traced, _ = tracemalloc.get_traced_memory()
-    return Sample(races, now.tasks, now.generators, now.threads, now.files - idle, traced, resident())
+    return Sample(races, *now, traced, resident())
 
 
 def _lines(found: dict[str, Any]) -> Iterator[str]:
@@ -149,7 +148,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with Remote("storm") as remote:
 
         async def whole() -> None:
-            async with Storm(remote, options.seed) as storm, aclosing(soak(storm, remote, options.round)) as taken:
+            async with Storm(remote, options.seed) as storm, aclosing(soak(storm, options.round)) as taken:
                 async for sample in taken:
                     if sample.races >= options.warm_up:
                         samples.append(sample)

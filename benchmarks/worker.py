@@ -6,7 +6,6 @@ one question, so that connections are warm and interleaved samples comparable.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import resource
@@ -15,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from clients import CannotDo, Client
 from control import Control
 from loops import LOOPS, Loop
 
-__all__ = ("Meter", "Spent", "Worker", "memory")
+__all__ = ("Worker",)
 
 
 class Worker:
@@ -67,37 +66,6 @@ class Worker:
             while isinstance(error, ExceptionGroup):
                 error = error.exceptions[0]
             return {"cannot": f"{type(error).__name__}: {error}"[:300]}
-
-
-class Spent(NamedTuple):
-    """µs of CPU of this process, and of time."""
-
-    cpu: float
-    wall: float
-
-
-class Meter:
-    """Measures from where it is made."""
-
-    def __init__(self) -> None:
-        gc.collect()
-        self._began = _now()
-
-    def read(self) -> Spent:
-        """What has been spent since."""
-        now = _now()
-        return Spent(now.cpu - self._began.cpu, now.wall - self._began.wall)
-
-
-def memory() -> float:
-    """Give the resident memory of this process in KiB, where the system says."""
-    with open("/proc/self/statm") as sizes:  # noqa: PTH123  # one small file
-        return int(sizes.read().split()[1]) * resource.getpagesize() / 1024
-
-
-def _now() -> Spent:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Spent((usage.ru_utime + usage.ru_stime) * 1e6, time.perf_counter() * 1e6)
 
 
 def main() -> None:

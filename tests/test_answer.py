@@ -31,7 +31,10 @@ from g4ftrio import (
     open_http_client,
 )
 from g4ftrio._race.source import Source
-from g4ftrio._streams.answer import GeneratorAnswer, HttpAnswer, Lazy, Patient
+from g4ftrio._streams.answer import HttpAnswer
+from g4ftrio._streams.generator_answer import GeneratorAnswer
+from g4ftrio._streams.lazy import Lazy
+from g4ftrio._streams.patient import Patient
 from g4ftrio._words.request import Call
 from g4ftrio.base_provider import AsyncGeneratorProvider
 from g4ftrio.dialects.openai_chat import OpenAIChat

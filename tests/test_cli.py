@@ -689,9 +689,9 @@ def test_the_race_is_drawn_below_the_answer_even_where_all_else_is_quiet(run: Ru
 
     assert told.out == "It is blue.\n"
     title, _, good, wrong, *_, note = told.err.splitlines()
-    assert re.fullmatch(r"openai-compatible/good won after \d+ ms \(parallel\(\)\)", title)
-    assert re.fullmatch(r"openai-compatible/good  +[─╌·░▒]+█+ +won \d+ ms", good)
-    assert re.fullmatch(r"openai-compatible/wrong +[─╌·░▒]*✗ +failed \d+ ms", wrong)
+    assert re.fullmatch(r"openai-compatible/good won after [\d.]+ ms \(parallel\(\)\)", title)
+    assert re.fullmatch(r"openai-compatible/good  +[─╌·░▒]+█+ +won [\d.]+ ms", good)
+    assert re.fullmatch(r"openai-compatible/wrong +[─╌·░▒]*✗ +failed [\d.]+ ms", wrong)
     assert note.startswith("✗ openai-compatible/wrong: the service failed (status 503): ")
 
 

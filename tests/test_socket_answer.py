@@ -24,7 +24,8 @@ from g4ftrio import (
     Timeout,
     TruncatedError,
 )
-from g4ftrio._streams.answer import Lazy, Patient
+from g4ftrio._streams.lazy import Lazy
+from g4ftrio._streams.patient import Patient
 from g4ftrio._streams.socket_answer import Question, SocketAnswer
 from g4ftrio._words.request import Call, ChatRequest
 from g4ftrio.transports._frames import Frames, Side

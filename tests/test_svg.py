@@ -24,7 +24,7 @@ def drawn(report: RaceReport) -> ET.Element:
 
 
 def texts(picture: ET.Element) -> list[str]:
-    return [each.text or "" for each in picture.iter(f"{SVG}text")]
+    return ["".join([each.text or "", *(inner.tail or "" for inner in each)]) for each in picture.iter(f"{SVG}text")]
 
 
 def bars(picture: ET.Element, name: str) -> list[tuple[float, float]]:
@@ -74,7 +74,7 @@ def test_it_loads_nothing_and_runs_nothing() -> None:
     picture = drawn(everything())
     assert not re.findall(r"url\(|@import|href|<script|\bon\w+=", everything().to_svg())
     assert {each.tag.removeprefix(SVG) for each in picture.iter()} == {
-        *("circle", "desc", "g", "path", "rect", "style", "svg", "text", "title")
+        *("circle", "desc", "g", "line", "path", "rect", "style", "svg", "text", "title")
     }
 
 

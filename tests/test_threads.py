@@ -20,7 +20,8 @@ import pytest
 
 from g4ftrio import APITimeoutError, Chunk, FinishReason, Reasoning, SetupError, Timeout, open_http_client
 from g4ftrio._streams import threads as _threads
-from g4ftrio._streams.answer import Lazy, Patient
+from g4ftrio._streams.lazy import Lazy
+from g4ftrio._streams.patient import Patient
 from g4ftrio._streams.threads import ThreadAnswer
 from tests import clocks
 

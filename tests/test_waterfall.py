@@ -14,9 +14,9 @@ def test_one_entrant() -> None:
     assert (
         one().waterfall(60)
         == """\
-one won after 2.00 s (fallback)
-     0                    2 s                  4 s
-one  ╌╌╌╌╌─────░░░░░░▒▒▒▒▒██████████████████████  won 2.00 s
+one won after 2 s (fallback)
+     0                      2 s                   4 s
+one  ╌╌╌╌╌──────░░░░░░▒▒▒▒▒▒███████████████████████  won 2 s
 ╌ connecting   ─ waiting for the first byte
 ░ waiting for the first chunk   ▒ nothing clean yet
 █ clean: it won"""
@@ -40,17 +40,17 @@ def test_everything_in_ascii() -> None:
     assert (
         everything().waterfall(72, ascii=True)
         == """\
-won won after 1.60 s (staggered(0.4))
-                              0           2 s        4 s
-won                           ------:==##############x  broke off 4.00 s
-backup                        ..-------___|             dropped 1.60 s
-  inner/limited                 ~x                      failed 600 ms
-  inner/spare                   .--=######              won 1.00 s
-evil␛[2J xxxxxxxxxxxxxxxxxx~  ....-=x                   rejected 1.00 s
-refused                       ......x                   failed 1.00 s
-天空                          .......-|                 cancelled 1.40 s
-late                          .........|                dropped 1.60 s
-spare                                                   not asked
+won won after 1.6 s (staggered(0.4))
+                              0           2 s         4 s
+won                           ------:===##############x  broke off 4 s
+backup                        ..--------__|              dropped 1.6 s
+  inner/limited                 ~x                       failed 600 ms
+  inner/spare                   .--=######               won 1 s
+evil␛[2J xxxxxxxxxxxxxxxxxx~  .....=x                    rejected 1 s
+refused                       ......x                    failed 1 s
+天空                          .......-|                  cancelled 1.4 s
+late                          ..........|                dropped 1.6 s
+spare                                                    not asked
 . waiting for its turn   ~ connecting   - waiting for the first byte
 : waiting for the first chunk   = nothing clean yet   # clean: it won
 _ closing   | dropped   x failed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from statistics import median
 
 from clients import CannotDo, Client
 from loops import LOOPS
+from meter import Meter
 from question import Bar, Case, Column, Question, Row
-from worker import Meter, Worker
+from worker import Worker
 
 __all__ = ("QUESTION", "measure")
 
@@ -32,12 +32,12 @@ QUESTION = Question(
 )
 
 
-async def measure(worker: Worker, *, held: tuple[int, ...] = HELD, requests: int = 200) -> dict[str, float]:
+async def measure(worker: Worker, *, held: tuple[int, ...] = HELD, requests: int = 200) -> dict[str, list[float]]:
     """Open more and more, and ask in between."""
     if worker.client.most is not None and worker.client.most < max(held):
         raise CannotDo(f"opens {worker.client.most} connections to an origin at most")
     address = worker.server.address(write=1, hold=1, every=1000)
-    figures: dict[str, float] = {}
+    figures: dict[str, list[float]] = {}
     async with worker.new_client() as client:
         await _cost(worker, client, requests)
         async with worker.loop.group() as group:
@@ -56,12 +56,12 @@ def _has(opened: list[str], n: int) -> bool:
     return len(opened) >= n
 
 
-async def _cost(worker: Worker, client: Client, requests: int) -> float:
-    """µs of CPU for a request, the median of some blocks."""
+async def _cost(worker: Worker, client: Client, requests: int) -> list[float]:
+    """µs of CPU for a request, in each of some blocks."""
     costs = []
     for _ in range(BLOCKS):
         meter = Meter()
         for _ in range(requests // BLOCKS):
             await client.read(worker.server.address(), len)
         costs.append(meter.read().cpu / (requests // BLOCKS))
-    return median(costs)
+    return costs

@@ -7,8 +7,9 @@ from time import perf_counter
 
 from clients import CannotDo, Take
 from loops import LOOPS
+from meter import Meter, memory
 from question import Bar, Case, Column, Question, Row
-from worker import Meter, Worker, memory
+from worker import Worker
 
 __all__ = ("QUESTION", "measure")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from clients import CannotDo
 from loops import LOOPS
+from meter import Meter
 from question import OURS, Bar, Case, Column, Question, Row
-from worker import Meter, Worker
+from worker import Worker
 
 __all__ = ("QUESTION", "cost_of_events", "measure")
 

@@ -7,8 +7,9 @@ from time import perf_counter
 
 from clients import Client
 from loops import LOOPS
+from meter import Meter
 from question import Bar, Case, Column, Question, Row
-from worker import Meter, Worker
+from worker import Worker
 
 __all__ = ("QUESTION", "measure")
 

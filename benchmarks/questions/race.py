@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from statistics import mean, median
 from time import perf_counter
 from typing import Any
 
 from clients import Client, Take
 from loops import LOOPS
+from meter import Meter
 from question import OURS, Bar, Case, Column, Question, Row
-from worker import Meter, Worker
+from worker import Worker
 
 __all__ = ("QUESTION", "entrants", "measure")
 
@@ -53,6 +53,7 @@ QUESTION = Question(
         for loop in LOOPS
         for key, most in (("k=2", 0.4), ("k=8", 1.5), ("gone 2", 0.7), ("gone 8", 0.7), ("kept", 0), ("wrong", 0))
     ),
+    less={f"k={k}": "alone" for k in SIZES},
     rounds=5,
     quick={"races": 1, "sizes": (2,)},
 )
@@ -73,7 +74,7 @@ async def measure(
     heads: str = "late",
     tls: bool = False,
     warm: str = "again",
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Race with each number of entrants in turn, ``races`` times; 0 is the winner alone."""
     heat = Heat(worker)
     client = worker.new_client(warm={worker.server.origin(tls=tls): max(sizes)} if warm == "kept" else None)
@@ -132,12 +133,10 @@ class Heat:
 
     def figures(self) -> dict[str, Any]:
         """What the tables show."""
-        alone = median(self._waits[0])
         return {
-            "alone": alone,
-            **{f"k={k}": median(waits) - alone for k, waits in self._waits.items()},
-            **{f"gone {k}": median(gone) for k, gone in self._gone.items() if gone},
-            **{f"cpu {k}": median(cpu) for k, cpu in self._cpu.items()},
-            "kept": 100 * mean(self._kept),
-            "wrong": 100 * mean(self._wrong),
+            **{f"k={k}" if k else "alone": waits for k, waits in self._waits.items()},
+            **{f"gone {k}": gone for k, gone in self._gone.items() if gone},
+            **{f"cpu {k}": cpu for k, cpu in self._cpu.items()},
+            "kept": 100 * sum(self._kept) / len(self._kept),
+            "wrong": 100 * sum(self._wrong) / len(self._wrong),
         }

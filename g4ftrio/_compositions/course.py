@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from g4ftrio._compositions.failover import Contenders, Midstream, Relay
 from g4ftrio._race.race import Race, Won
 from g4ftrio._race.source import Source, use_async_with
-from g4ftrio._streams.answer import Lazy
+from g4ftrio._streams.lazy import Lazy
 from g4ftrio._streams.stream import RaceStream, Stream
 from g4ftrio._words.chunks import Chunk
 from g4ftrio._words.events import Broadcast

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from g4ftrio._compositions.wrapping import Wrapping
 from g4ftrio._loops import clock
 from g4ftrio._race.source import Source
-from g4ftrio._streams.answer import GeneratorAnswer
+from g4ftrio._streams.generator_answer import GeneratorAnswer
 from g4ftrio._words.chunks import Chunk, Failover, ToolCallDelta
 from g4ftrio._words.errors import ProviderError, describe
 from g4ftrio._words.timeouts import Timeout

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import floor, isfinite, log10
+from math import isfinite
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from g4ftrio._drawing.units import duration
 from g4ftrio._words.printable import on_one_line
 
-__all__ = ("STAGES", "Bar", "Chart", "Mark", "Span", "Stage", "chart", "duration", "moment", "ticks")
+__all__ = ("STAGES", "Bar", "Chart", "Mark", "Span", "Stage", "chart")
 
 Stage: TypeAlias = Literal["turn", "connecting", "waiting", "answering", "unclean", "writing", "closing"]
 
@@ -35,7 +36,7 @@ _MARKS |= {"clean_at": "clean"}
 _WORDS = {"lost": "dropped", "not_started": "not asked", "running": "not over"}
 _DECIDED = {"won": "clean_at", "not over": "ended_at"}
 _SHORTEST = 1e-3  # seconds on the axis of a race in which nothing took any time
-_LONGEST = 1e9  # seconds, so that nothing overflows
+_LONGEST = 999_999.0  # seconds: eleven days have room in a line, and nothing overflows
 
 
 class Span(Struct, frozen=True):
@@ -102,26 +103,6 @@ def chart(report: Mapping[str, Any], now: float | None = None) -> Chart:
         won_at=won_at,
         bars=bars,
     )
-
-
-def duration(seconds: float) -> str:
-    """Say how long: milliseconds below a second, else seconds."""
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.4g} s"
-
-
-def moment(seconds: float) -> str:
-    """Say when, for a round number."""
-    return "0" if not seconds else f"{seconds * 1000:g} ms" if seconds < 0.9995 else f"{seconds:g} s"
-
-
-def ticks(seconds: float, most: int) -> list[float]:
-    """Give round moments from 0 on an axis so long, at most so many."""
-    least = seconds / max(most, 1)
-    power = 10.0 ** floor(log10(least))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
-    return [count * step for count in range(int(seconds / step * (1 + 1e-9)) + 1)][: most + 1]
 
 
 def _title(report: Mapping[str, Any], winner: Mapping[str, Any] | None, won_at: float | None) -> str:
@@ -237,5 +218,5 @@ def _time(entrant: Mapping[str, Any], name: str, origin: float) -> float | None:
 def _moment(at: object, origin: float) -> float | None:
     """Give a moment on the axis; a report that was read from a file may hold any number."""
     if isinstance(at, int | float) and isfinite(at):
-        return origin + min(max(0.0, at), _LONGEST)
+        return min(origin + max(0.0, at), _LONGEST)
     return None

@@ -7,17 +7,22 @@ style is bound to the class ``g4ftrio-race``, so that it can be put into a page 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from math import inf
-from typing import TypeAlias
 
-from g4ftrio._drawing.chart import STAGES, Bar, Chart, Mark, Span, Stage, duration, moment, ticks
-from g4ftrio._words.printable import cells, shortened
+from g4ftrio._drawing.canvas import Canvas
+from g4ftrio._drawing.chart import STAGES, Bar, Chart, Mark, Span, Stage
+from g4ftrio._drawing.markup import Markup, tag
+from g4ftrio._drawing.scale import Scale
+from g4ftrio._drawing.shapes import bar as rectangle, dot, fitted, rule, text, wide
+from g4ftrio._drawing.style import CARD, GRID, INK, RED, SOFT, TEXT, Style, sheet
+from g4ftrio._drawing.units import duration
 
 __all__ = ("draw",)
 
+_CLASS = "g4ftrio-race"
 _WIDTH = 960.0
 _MARGIN = 28.0
+_WHOLE = _WIDTH - 2 * _MARGIN
 _HEAD = 104.0  # above the first row
 _ROW = 34.0
 _THICK = 14.0  # of a bar
@@ -26,34 +31,46 @@ _SEEN = 300  # and its colour is explained if it took one in so many parts of th
 _INDENT = 16.0
 _DEEPEST = 6  # races in races that are still indented
 _WORDS = 150.0  # room for what became of an entrant
-_CELL = 7.3  # about as much as a character takes at 13 px
-_LEGEND = 24.0  # a line of the legend
+_LINE = 24.0  # of the legend
+_LARGE = 1.5  # how wide the letters of a heading are, against those that are not bold
+_SMALL = 0.86  # and those of the legend
 
-# What has which colour, in light and in dark surroundings.
-_FILLS: Mapping[str, tuple[str, str]] = {
-    "card": ("#ffffff", "#0d1117"),
-    "track": ("#f3f5f7", "#161b22"),
-    "turn": ("#c3cbd4", "#484f58"),
-    "connecting": ("#c8d1dc", "#3d4652"),
-    "waiting": ("#a9c3e8", "#2f4a73"),
-    "answering": ("#6f9fe0", "#3f6db5"),
-    "unclean": ("#e9b44c", "#b5822a"),
-    "writing": ("#2da44e", "#3fb950"),
-    "closing": ("#d0d7de", "#484f58"),
-    "ink": ("#1f2328", "#e6edf3"),
-    "muted": ("#5b6570", "#9aa4af"),
-    "won": ("#1a7f37", "#56d364"),
-    "bad": ("#cf222e", "#ff7b72"),
-    "odd": ("#9a6700", "#e3b341"),
-}
-_STROKES: Mapping[str, tuple[str, str]] = {
-    "edge": ("#d8dee4", "#30363d"),
-    "grid": ("#e6eaef", "#21262d"),
-    "line": ("#1a7f37", "#56d364"),
-    "ring": ("#1f2328", "#e6edf3"),
-    "cross": ("#cf222e", "#ff7b72"),
-    "stop": ("#5b6570", "#9aa4af"),
-}
+_GREEN = ("#1a7f37", "#56d364")
+_STYLE = Style(
+    {
+        "text": "font-size:13px",
+        ".legend,.tick": "font-size:11.5px",
+        ".decision": "stroke-width:1.5;stroke-dasharray:3 3",
+        ".ring": "stroke-width:1.5;fill:none",
+        ".cross,.stop": "stroke-width:2.5;stroke-linecap:round;fill:none",
+        ".thin": "stroke-width:1.5",
+        ".rim": "stroke-width:2",
+    },
+    {
+        "fill": {
+            ".track": ("#f3f5f7", "#1d232b"),
+            ".turn": ("#c3cbd4", "#484f58"),
+            ".connecting": ("#c8d1dc", "#3d4652"),
+            ".waiting": ("#a9c3e8", "#2f4a73"),
+            ".answering": ("#6f9fe0", "#3f6db5"),
+            ".unclean": ("#e9b44c", "#b5822a"),
+            ".writing": ("#2da44e", "#3fb950"),
+            ".closing": ("#d0d7de", "#484f58"),
+            ".soft": SOFT,
+            ".won": _GREEN,
+            ".bad": RED,
+            ".odd": ("#9a6700", "#e3b341"),
+        },
+        "stroke": {
+            ".edge": GRID,
+            ".decision": _GREEN,
+            ".ring": INK,
+            ".rim": CARD,
+            ".cross": RED,
+            ".stop": SOFT,
+        },
+    },
+)
 _STATES = {"won": "won", "failed": "bad", "broke off": "bad", "rejected": "odd"}
 _MARKS: Mapping[str, str] = {
     "connected": "connected",
@@ -68,12 +85,10 @@ _MARKS: Mapping[str, str] = {
     "cancelled": "dropped",
 }
 
-_Drawn: TypeAlias = Iterator[str]
-
 
 def draw(chart: Chart) -> str:
     """Draw a race as SVG."""
-    return "\n".join(_Drawing(chart).lines()) + "\n"
+    return f"{_Drawing(chart).picture()}\n"
 
 
 class _Drawing:
@@ -81,67 +96,62 @@ class _Drawing:
 
     def __init__(self, chart: Chart) -> None:
         self._chart = chart
-        widest = max((_indent(bar) + cells(bar.name) * _CELL for bar in chart.bars), default=0.0)
+        widest = max((_indent(bar) + wide(bar.name) for bar in chart.bars), default=0.0)
         self._names = min(max(widest, 90.0), 300.0)
-        self._left = _MARGIN + self._names + 16
-        self._right = _WIDTH - _MARGIN - _WORDS
+        self._canvas = Canvas(_WIDTH, left=_MARGIN + self._names + 16, right=_MARGIN + _WORDS)
+        self._scale = Scale(0, chart.seconds, self._canvas.left, self._canvas.right)
         self._bottom = _HEAD + _ROW * len(chart.bars)
-        self._below, rows = _legend(chart, self._bottom + 34)
-        notes = [bar for bar in chart.bars if bar.note]
-        top = self._bottom + 34 + _LEGEND * rows + (10 if notes else 0)
-        self._below += [_note(bar, top + row * _LEGEND) for row, bar in enumerate(notes)]
-        self._height = top + _LEGEND * len(notes) + 4
 
-    def lines(self) -> _Drawn:
-        width, height = f"{_WIDTH:g}", f"{self._height:g}"
-        yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            'class="g4ftrio-race" role="img" aria-label="' + _text(self._chart.title) + '">'
-        )
-        yield f"<title>{_text(self._chart.title)}</title>"
-        yield f"<desc>{_text(_told(self._chart))}</desc>"
-        yield f"<style>{_style()}</style>"
-        yield f'<rect class="card edge" x="0.5" y="0.5" width="{_WIDTH - 1:g}" height="{self._height - 1:g}" rx="12"/>'
-        yield _words(_MARGIN, 40, self._chart.title, "head ink", 96)
-        yield _words(_MARGIN, 62, _subtitle(self._chart), "muted", 120)
-        yield from self._axis()
-        for row, bar in enumerate(self._chart.bars):
-            yield from self._bar(bar, _HEAD + row * _ROW + _ROW / 2)
-        yield from self._decision()
-        yield from self._below
-        yield "</svg>"
+    def picture(self) -> Markup:
+        below, height = self._below()
+        self._canvas.height = height
+        edge = rectangle(0.5, 0.5, _WIDTH - 1, height - 1, class_="ground edge", rx=12)
+        title = text(_MARGIN, 40, self._chart.title, class_="heading", room=_WHOLE / _LARGE)
+        self._canvas.add(edge, title, text(_MARGIN, 62, _subtitle(self._chart), class_="note", room=_WHOLE))
+        self._canvas.add(*self._axis(), *self._rows(), *self._decision(), *below)
+        style = sheet(TEXT, _STYLE, within=f".{_CLASS}")
+        return self._canvas.picture(self._chart.title, style, told=_told(self._chart), class_=_CLASS)
 
-    def _axis(self) -> _Drawn:
-        for at in ticks(self._chart.seconds, 6):
-            x = self._x(at)
-            yield f'<path class="grid" d="M{x:.1f} {_HEAD - 6:g}V{self._bottom + 4:g}"/>'
-            yield _words(x, _HEAD - 14, moment(at), "small muted middle", 12)
+    def _axis(self) -> Iterator[Markup]:
+        for at in self._scale.ticks(6):
+            yield self._upright(at, "grid")
+            yield text(self._scale(at), _HEAD - 14, duration(at), class_="tick", anchor="middle")
 
-    def _decision(self) -> _Drawn:
+    def _decision(self) -> Iterator[Markup]:
         if self._chart.won_at is not None:
-            x = self._x(self._chart.won_at)
-            yield f'<path class="line" d="M{x:.1f} {_HEAD - 6:g}V{self._bottom + 4:g}"/>'
+            yield self._upright(self._chart.won_at, "decision")
 
-    def _bar(self, bar: Bar, y: float) -> _Drawn:
-        state = _STATES.get(bar.state, "muted")
-        indent = _indent(bar)
-        room = int((self._names - indent) / _CELL) + 1
-        yield f"<g><title>{_text(_line(bar))}</title>"
-        tone = "ink bold" if state == "won" else "ink"
-        yield _words(_MARGIN + indent, y + 4.5, bar.name, tone, room)
-        yield _rect("track", self._left, self._right, y)
+    def _upright(self, at: float, name: str) -> Markup:
+        """Draw a line across all rows."""
+        x = self._scale(at)
+        return rule(x, _HEAD - 6, x, self._bottom + 4, class_=name)
+
+    def _rows(self) -> Iterator[Markup]:
+        for row, bar in enumerate(self._chart.bars):
+            yield tag("g", tag("title", _line(bar)), *self._bar(bar, _HEAD + (row + 0.5) * _ROW))
+
+    def _bar(self, bar: Bar, y: float) -> Iterator[Markup]:
+        indent, state = _indent(bar), _STATES.get(bar.state, "soft")
+        weight = "label" if state == "won" else None
+        name = fitted(bar.name, self._names - indent + 7)
+        yield text(_MARGIN + indent, y + 4.5, name, class_=weight)
+        yield _stretch("track", self._canvas.left, self._canvas.right, y)
         yield from (self._span(span, y) for span in bar.spans)
-        yield from (_mark(mark.kind, self._x(mark.at), y) for mark in _apart(bar.marks))
-        yield _words(self._right + 14, y + 4.5, _state(bar), f"{state} bold" if state == "won" else state, 20)
-        yield "</g>"
+        yield from (_mark(mark.kind, self._scale(mark.at), y) for mark in _apart(bar.marks))
+        classes = " ".join(filter(None, (state, weight)))
+        yield text(self._canvas.right + 14, y + 4.5, _state(bar), class_=classes, room=_WORDS)
 
-    def _span(self, span: Span, y: float) -> str:
-        start = min(self._x(span.start), self._right - _SLIM)
-        return _rect(span.stage, start, max(self._x(span.end), start + _SLIM), y)
+    def _span(self, span: Span, y: float) -> Markup:
+        start = min(self._scale(span.start), self._canvas.right - _SLIM)
+        return _stretch(span.stage, start, max(self._scale(span.end), start + _SLIM), y)
 
-    def _x(self, at: float) -> float:
-        share = at / self._chart.seconds
-        return self._left + min(max(share, 0.0), 1.0) * (self._right - self._left)
+    def _below(self) -> tuple[list[Markup], float]:
+        """Explain what occurs, tell what went wrong, and give where that ends."""
+        drawn, end = _legend(self._chart, self._bottom + 34)
+        notes = [bar for bar in self._chart.bars if bar.note]
+        top = end + (10 if notes else 0)
+        drawn += [_note(bar, top + row * _LINE) for row, bar in enumerate(notes)]
+        return drawn, top + _LINE * len(notes) + 4
 
 
 def _apart(marks: tuple[Mark, ...]) -> Iterator[Mark]:
@@ -150,65 +160,61 @@ def _apart(marks: tuple[Mark, ...]) -> Iterator[Mark]:
     yield from (mark for mark, at in zip(marks, [*following, inf], strict=False) if at > mark.at)
 
 
-def _rect(name: str, start: float, end: float, y: float) -> str:
+def _stretch(name: str, start: float, end: float, y: float) -> Markup:
     thick, width = 4.0 if name == "turn" else _THICK, max(end - start, 0.0)
-    place = f'x="{start:.1f}" y="{y - thick / 2:g}" width="{width:.1f}" height="{thick:g}"'
-    return f'<rect class="{name}" {place} rx="{min(3.0, width / 2):.1f}"/>'
+    return rectangle(start, y - thick / 2, width, thick, class_=name, rx=min(3.0, width / 2))
 
 
-def _mark(kind: str, x: float, y: float) -> str:
+def _mark(kind: str, x: float, y: float) -> Markup:
     """Draw a moment: a ring, a tick, a diamond, a disc, a bar, a cross."""
     tip, half = _THICK / 2 + 3, 4.0
     match _MARKS.get(kind):
         case "connected":
-            return f'<circle class="ring" cx="{x:.1f}" cy="{y:g}" r="3"/>'
+            return dot(x, y, 3, class_="ring")
         case "first byte":
-            return f'<path class="ring" d="M{x:.1f} {y - tip + 3:g}V{y + tip - 3:g}"/>'
+            return rule(x, y - tip + 3, x, y + tip - 3, class_="ring")
         case "first chunk":
-            return f'<path class="ring" d="M{x:.1f} {y - half:g}l4 4 -4 4 -4 -4z"/>'
+            return tag("path", d=f"M{x:.1f} {y - half:g}l4 4 -4 4 -4 -4z", class_="ring")
         case "clean":
-            return f'<circle class="won rim" cx="{x:.1f}" cy="{y:g}" r="6.5"/>'
+            return dot(x, y, 6.5, class_="won rim")
         case "failed":
-            return f'<path class="cross" d="M{x - half:.1f} {y - half:g}l8 8m0 -8l-8 8"/>'
+            return tag("path", d=f"M{x - half:.1f} {y - half:g}l8 8m0 -8l-8 8", class_="cross")
         case "dropped":
-            return f'<path class="stop" d="M{x:.1f} {y - tip:g}V{y + tip:g}"/>'
-    return f'<path class="stop thin" d="M{x:.1f} {y - tip + 3:g}V{y + tip - 3:g}"/>'
+            return rule(x, y - tip, x, y + tip, class_="stop")
+    return rule(x, y - tip + 3, x, y + tip - 3, class_="stop thin")
 
 
-def _legend(chart: Chart, top: float) -> tuple[list[str], int]:
-    """Explain what occurs, and tell how many lines that takes."""
+def _legend(chart: Chart, top: float) -> tuple[list[Markup], float]:
+    """Explain what occurs, and give where that ends."""
     least = chart.seconds / _SEEN
     stages = {span.stage for bar in chart.bars for span in bar.spans if span.end - span.start >= least}
     kinds = dict.fromkeys(_MARKS[mark.kind] for bar in chart.bars for mark in _apart(bar.marks) if mark.kind in _MARKS)
     entries = [(_swatch(stage), words) for stage, words in STAGES.items() if stage in stages]
     entries += [(_sample(kind), kind) for kind in dict.fromkeys(_MARKS.values()) if kind in kinds]
-    drawn, x, row = [], _MARGIN, 0
+    drawn, x, y = [], _MARGIN, top
     for sample, words in entries:
-        size = 22 + cells(words) * 6.2 + 16
+        size = 22 + wide(words) * _SMALL + 16
         if x + size > _WIDTH - _MARGIN + 16:
-            x, row = _MARGIN, row + 1
-        y = top + row * _LEGEND
-        drawn.append(f'<g transform="translate({x:.1f} {y:g})">{sample}{_words(22, 4, words, "small muted", 60)}</g>')
+            x, y = _MARGIN, y + _LINE
+        entry = text(22, 4, words, class_="note legend")
+        drawn.append(tag("g", sample, entry, transform=f"translate({x:.1f} {y:g})"))
         x += size
-    return drawn, row + 1
+    return drawn, y + _LINE
 
 
-def _note(bar: Bar, y: float) -> str:
+def _note(bar: Bar, y: float) -> Markup:
     """Write what went wrong with an entrant."""
-    return _words(_MARGIN, y, f"{bar.name}: {bar.note}", f"small {_STATES.get(bar.state, 'muted')}", 140)
+    tone = _STATES.get(bar.state, "soft")
+    return text(_MARGIN, y, f"{bar.name}: {bar.note}", class_=f"legend {tone}", room=_WHOLE / _SMALL)
 
 
-def _swatch(stage: Stage) -> str:
+def _swatch(stage: Stage) -> Markup:
     thick = 4 if stage == "turn" else 10
-    return f'<rect class="{stage}" x="0" y="{-thick / 2:g}" width="14" height="{thick}" rx="2"/>'
+    return rectangle(0, -thick / 2, 14, thick, class_=stage, rx=2)
 
 
-def _sample(kind: str) -> str:
-    return f'<g transform="translate(7 0) scale(0.85)">{_mark(kind, 0, 0)}</g>'
-
-
-def _words(x: float, y: float, text: str, name: str, limit: int) -> str:
-    return f'<text class="{name}" x="{x:.1f}" y="{y:g}">{_text(shortened(text, limit))}</text>'
+def _sample(kind: str) -> Markup:
+    return tag("g", _mark(kind, 0, 0), transform="translate(7 0) scale(0.85)")
 
 
 def _indent(bar: Bar) -> float:
@@ -234,39 +240,3 @@ def _told(chart: Chart) -> str:
 def _line(bar: Bar) -> str:
     moments = ", ".join(f"{mark.kind} {duration(mark.at)}" for mark in bar.marks)
     return ": ".join(filter(None, (bar.name, f"{_state(bar)}" + (f" ({moments})" if moments else ""), bar.note)))
-
-
-def _text(text: str) -> str:
-    """Escape text, and replace what XML has no place for (https://www.w3.org/TR/xml/#charsets)."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")
-    return escape(whole.translate({0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}))
-
-
-def _style() -> str:
-    """Give the rules, each bound to this picture."""
-    plain = {
-        "text": "font:13px ui-sans-serif,system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif",
-        ".head": "font-size:19px;font-weight:600",
-        ".small": "font-size:11.5px",
-        ".bold": "font-weight:600",
-        ".middle": "text-anchor:middle",
-        ".grid": "stroke-width:1",
-        ".line": "stroke-width:1.5;stroke-dasharray:3 3",
-        ".ring": "stroke-width:1.5;fill:none",
-        ".cross,.stop": "stroke-width:2.5;stroke-linecap:round;fill:none",
-        ".thin": "stroke-width:1.5",
-        ".rim": "stroke-width:2",
-    }
-    dark = "".join(_colours(1))
-    return f"{_rules(plain)}{''.join(_colours(0))}@media(prefers-color-scheme:dark){{{dark}}}"
-
-
-def _colours(scheme: int) -> Iterator[str]:
-    yield _rules({f".{name}": f"fill:{colours[scheme]}" for name, colours in _FILLS.items()})
-    yield _rules({f".{name}": f"stroke:{colours[scheme]}" for name, colours in _STROKES.items()})
-    yield _rules({".rim": f"stroke:{_FILLS['card'][scheme]}"})
-
-
-def _rules(rules: Mapping[str, str]) -> str:
-    bound = {",".join(f".g4ftrio-race {each}" for each in names.split(",")): said for names, said in rules.items()}
-    return "".join(f"{names}{{{said}}}" for names, said in bound.items())

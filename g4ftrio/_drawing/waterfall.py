@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set as AbstractSet
 from typing import TypeAlias
 
-from g4ftrio._drawing.chart import STAGES, Bar, Chart, Stage, duration, moment, ticks
+from g4ftrio._drawing.chart import STAGES, Bar, Chart, Stage
+from g4ftrio._drawing.scale import Scale
+from g4ftrio._drawing.units import duration
 from g4ftrio._words.printable import cells, shortened
 
 __all__ = ("Line", "draw", "lines")
@@ -62,6 +64,7 @@ class _Drawing:
         self._words = max(words, default=0)
         self._names = min(max(names, default=0), width * 2 // 5)
         self._room = width - self._names - self._words - 4
+        self._scale = Scale(0, chart.seconds, 0, self._room)
 
     def lines(self) -> list[Line]:
         head = self._cut(f"{self._chart.title} ({self._chart.policy})", self._width)
@@ -74,8 +77,8 @@ class _Drawing:
 
     def _axis(self) -> Line:
         written = ""
-        for at in ticks(self._chart.seconds, max(2, self._room // 12)):
-            label, column = moment(at), self._column(at)
+        for at in self._scale.ticks(max(2, self._room // 12)):
+            label, column = duration(at), self._column(at)
             if column >= len(written) and column + len(label) <= self._room + self._words + 2:
                 written = f"{written:<{column}}{label} "
         return [(" " * (self._names + 2), ""), (written, "axis")]
@@ -85,7 +88,7 @@ class _Drawing:
         columns: Line = [(" ", "")] * self._room
         for span in bar.spans:
             first = self._column(span.start)
-            last = max(first + 1, round(span.end / self._chart.seconds * self._room))
+            last = max(first + 1, round(self._scale(span.end)))
             columns[first:last] = [(_STAGES[span.stage][self._set], span.stage)] * (last - first)
         if bar.spans and (end := self._end(bar)):
             columns[self._column(bar.marks[-1].at if bar.marks else bar.spans[-1].end)] = (end, bar.state)
@@ -120,7 +123,7 @@ class _Drawing:
         return _ENDS[bar.state][self._set] if bar.state in _ENDS else ""
 
     def _column(self, at: float) -> int:
-        return min(int(at / self._chart.seconds * self._room), self._room - 1)
+        return min(int(self._scale(at)), self._room - 1)
 
     def _cut(self, text: str, limit: int) -> str:
         return shortened(text, limit).replace("…", self._ellipsis)

@@ -174,11 +174,10 @@ class ItemStream(Generic[T]):
 
     async def aclose(self) -> None:
         """Say that no more is wanted, and close what is behind it; may be called more than once."""
-        if not self._closed:
-            self._closed = True
-            self._items = []
-            if not self._is_let_go:
-                await self._let_go()
+        self._closed = True
+        self._items = []
+        if not self._is_let_go:
+            await self._let_go()
 
     async def __aenter__(self) -> Any:
         return self

@@ -79,7 +79,7 @@ class LimitedAnswer:
         self._detached = True
 
     def __getattr__(self, name: str) -> Any:
-        # adopt and keeps_time, where the answer behind has them
+        # adopt, is_over and keeps_time, where the answer behind has them
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._source, name)

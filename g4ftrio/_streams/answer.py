@@ -1,38 +1,28 @@
-"""One answer of one provider as a source of chunks: over HTTP, or from any async generator; and how long to wait.
+"""One answer of one provider as a source of chunks, over HTTP.
 
-Over a WebSocket: ``socket_answer``.
+Over a WebSocket: ``socket_answer``; from any async generator: ``generator_answer``; how long to wait: ``patient``.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope, current_time
 from msgspec.structs import replace
 
-from g4ftrio._loops import clock, open_scopes
-from g4ftrio._race.handoff import Pump
-from g4ftrio._race.source import IteratorSource, Source
-from g4ftrio._race.tasks import Tasks
-from g4ftrio._streams.generated import look_after
+from g4ftrio._race.source import Source
 from g4ftrio._words.chunks import (
-    OUTPUT,
-    AudioResponse,
     Chunk,
     Conversation,
-    ImageResponse,
     ProviderMetadata,
-    ToolCallDelta,
 )
 from g4ftrio._words.errors import APIResponseValidationError, APITimeoutError, Error, ProviderError, TruncatedError
 from g4ftrio._words.report import EntrantReport
 from g4ftrio._words.request import Call
 from g4ftrio._words.secrets import cleared, mask
-from g4ftrio._words.timeouts import Timeout, Waits
+from g4ftrio._words.timeouts import Timeout
 from g4ftrio.transports import http
 
 if TYPE_CHECKING:
@@ -40,7 +30,7 @@ if TYPE_CHECKING:
 
     from g4ftrio.dialects._base import Decoder, Dialect
 
-__all__ = ("MAX_ANSWER", "DecodedAnswer", "GeneratorAnswer", "HttpAnswer", "Lazy", "Patient")
+__all__ = ("MAX_ANSWER", "DecodedAnswer", "HttpAnswer")
 
 MAX_ANSWER = 256 << 20  # bytes as they come on the wire; an hour of sound has 220 MiB
 _SILENCE_IS_THE_END = 2.0  # seconds of waiting after a finish reason, keep-alives or not
@@ -87,7 +77,7 @@ class DecodedAnswer:
 
     :param client: a client to use, or None and ``open_client`` makes one of the answer's own
     :param owner: whose what is given back with a message is, and a conversation's state
-    :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it
+    :ivar keeps_time: ``pull`` takes the moment at which it is late, and needs no scope around it; see also ``is_over``
     """
 
     keeps_time = True
@@ -151,6 +141,11 @@ class DecodedAnswer:
                 chunks = self._read_end(())
         return chunks
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is missing, so that a read is never late."""
+        return self._ended or self._decoder.finished
+
     async def aclose(self) -> None:
         """Close it, from any task; a connection whose answer was read to its end is kept for the next request."""
         try:
@@ -162,8 +157,10 @@ class DecodedAnswer:
                 await self._own.pop().aclose()
 
     def close_now(self) -> None:
-        """Close the socket at once, without awaiting anything."""
+        """Close the socket at once, without awaiting anything, and those that its own clients keep."""
         self._carrier.close_now()
+        for client in self._own:
+            http.close_now(client)
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""
@@ -278,208 +275,3 @@ class HttpAnswer(DecodedAnswer):
             return self._framer.close()
         self._measure(len(data))
         return self._framer.feed(data)
-
-
-class GeneratorAnswer:
-    """An answer from an async generator of somebody else's.
-
-    What it leaves open at a ``yield``, a cancel scope say, belongs to the task that reads it; so a task of its own
-    opens, reads and closes it, and fills a slot that any other task may empty.
-
-    :param grace: seconds that the generator has to close itself
-    """
-
-    def __init__(self, generator: Callable[[], AsyncIterator[Chunk]], grace: float = 1.0) -> None:
-        self._generator = generator
-        self._grace = grace
-        self._tasks = Tasks()
-        self._closing_error: Exception | None = None
-
-    async def __aenter__(self) -> Source[Chunk]:
-        self._reading = CancelScope()
-        self._pump = Pump(self._source())
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._own, name="answer of a generator")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        self._reading.cancel()
-        suppressed = await self._tasks.__aexit__(kind, error, traceback)
-        if error is None and self._closing_error is not None:
-            raise self._closing_error
-        return suppressed
-
-    async def pull(self) -> list[Chunk]:
-        """Take what the generator has given since, or wait for it."""
-        return await self._pump.pull()
-
-    async def aclose(self) -> None:
-        """Say that no more is wanted: the generator is closed, by its own task."""
-        self._reading.cancel()
-
-    async def _own(self) -> None:
-        try:
-            with self._reading:
-                scopes = open_scopes()
-                try:
-                    await self._pump.run()
-                finally:
-                    if open_scopes() != scopes:  # what it holds open must be left before ``_reading`` is
-                        await self._close()
-        finally:
-            with CancelScope(shield=True, deadline=current_time() + self._grace):
-                await self._close()
-
-    async def _close(self) -> None:
-        try:
-            await self._opened.aclose()
-        except Exception as error:  # noqa: BLE001  # it is raised where the answer is left
-            self._closing_error = error
-
-    def _source(self) -> Source[Chunk]:
-        self._opened = IteratorSource(self._generator())
-        return self._opened
-
-
-class Patient:
-    """An answer that is waited for only so long, around another one.
-
-    :param kinds: the time-outs that are watched here; what is left out is watched elsewhere
-    :param opening: whether the opening is watched too; not where it leaves a scope open, which must not end in another,
-        and not where somebody else watches it; its time is counted anyway
-    """
-
-    def __init__(
-        self,
-        answer: AbstractAsyncContextManager[Source[Chunk]],
-        timeout: Timeout,
-        name: str,
-        kinds: tuple[str, ...] = ("first_chunk", "stall", "total"),
-        *,
-        opening: bool = True,
-    ) -> None:
-        self._answer = answer
-        self._opening = opening
-        self._waits = Waits(timeout, kinds)
-        self._name = name
-
-    async def __aenter__(self) -> Source[Chunk]:
-        self._now = clock()
-        if self._opening:
-            self._source: Any = await self._watched(self._answer.__aenter__)
-        else:
-            self._waits.begin(self._now())
-            self._source = await self._answer.__aenter__()
-            self._waits.end(self._now())
-        self._keeps_time = getattr(self._source, "keeps_time", False)
-        self._waits.output(clean=False)  # the answer has begun, so from here on a stall is one
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._answer.__aexit__(kind, error, traceback)
-
-    async def pull(self) -> list[Chunk]:
-        """Give what the next read brings.
-
-        :raises APITimeoutError: it did not come in time
-        """
-        if not self._keeps_time:
-            batch = await self._watched(self._source.pull)
-        else:  # a scope around a read costs as much as the read
-            now = self._now()
-            until = self._waits.begin(now)
-            if until <= now:  # chunks that came at once, over and over, made no read late
-                raise self._late()
-            try:
-                batch = await self._source.pull(until)
-            except APITimeoutError:
-                if self._now() < until:
-                    raise
-                batch = None
-            finally:
-                self._waits.end(self._now())
-            if batch is None:
-                raise self._late()
-        if self._waits.by_output and any(isinstance(chunk, OUTPUT) for chunk in batch):
-            self._waits.output(clean=any(map(_is_substance, batch)))
-        given: list[Chunk] = batch
-        return given
-
-    async def aclose(self) -> None:
-        """Close it."""
-        await self._source.aclose()
-
-    def close_now(self) -> None:
-        """Close the socket at once."""
-        self._source.close_now()
-
-    def detach(self) -> None:
-        """Outlive the context."""
-        self._source.detach()
-
-    def adopt(self, client: httpx.AsyncClient) -> None:
-        """Close this client too."""
-        self._source.adopt(client)
-
-    async def _watched(self, read: Callable[[], Any]) -> Any:
-        with CancelScope(deadline=self._waits.begin(self._now())):
-            try:
-                return await read()
-            finally:
-                self._waits.end(self._now())
-        raise self._late()
-
-    def _late(self) -> APITimeoutError:
-        kind, seconds = self._waits.reached()
-        return APITimeoutError(kind, seconds, provider=self._name)
-
-
-class Lazy:
-    """An answer that is asked for at the first read, and belongs to nobody's task.
-
-    :param check: raises where the set-up is wrong, before anything is sent
-    """
-
-    def __init__(self, answer: AbstractAsyncContextManager[Any], check: Callable[[], None] = lambda: None) -> None:
-        self._answer = answer
-        self._check = check
-        self._source: Any = None
-        self._is_looked_after = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is anything to close, and nobody else to do it."""
-        return self._source is not None and not self._is_looked_after
-
-    async def pull(self) -> list[Chunk]:
-        """Open it if it is not, and read."""
-        if self._source is None:
-            self._check()
-            self._source = await self._answer.__aenter__()
-            self._source.detach()
-            self._is_looked_after = look_after(self)
-        batch: list[Chunk] = await self._source.pull()
-        return batch
-
-    async def aclose(self) -> None:
-        """Close it where it was opened."""
-        if self._source is not None:
-            await self._source.aclose()
-
-    def close_now(self) -> None:
-        """Close the socket at once."""
-        if self._source is not None:
-            self._source.close_now()
-
-
-def _is_substance(chunk: Chunk) -> bool:
-    """Whether the wait for a first chunk is over. It judges nothing: a race asks its own predicate as well."""
-    return (
-        bool(chunk.strip())
-        if isinstance(chunk, str)
-        else isinstance(chunk, ToolCallDelta | ImageResponse | AudioResponse)
-    )

@@ -54,5 +54,5 @@ class FilteredAnswer:
         await self._source.aclose()
 
     def __getattr__(self, name: str) -> Any:
-        # detach, adopt, close_now and keeps_time, where the answer behind has them
+        # detach, adopt, close_now, is_over and keeps_time, where the answer behind has them
         return getattr(self._source, name)

@@ -200,7 +200,7 @@ class Stream(Gathering, ItemStream[Chunk]):
         """Say that no more is wanted, and close what is behind it; may be called more than once, from any task."""
         if not self._closed:
             self._forget()
-            await super().aclose()
+        await super().aclose()
 
     def __del__(self) -> None:
         # Nothing can be awaited here, and nobody may be left to do it: the socket is closed at once.
@@ -211,7 +211,7 @@ class Stream(Gathering, ItemStream[Chunk]):
             warn(f"a stream of {self.provider} was dropped unread: use contextlib.aclosing()", ResourceWarning, 2, self)
 
     def close_now(self) -> None:
-        """Close the socket behind it at once, where there is one, without awaiting anything; for emergencies."""
+        """Close what is behind it at once, as far as that can be done without awaiting; ``aclose()`` does the rest."""
         self._forget()
         self._closed = True
         close_now = getattr(self._source, "close_now", None)

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from contextvars import Context
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from g4ftrio._loops import from_any_thread, loopless_context
 from g4ftrio._race.source import Source
 from g4ftrio._words.chunks import Chunk
 from g4ftrio._words.errors import SetupError
+from g4ftrio.transports import http
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -112,6 +114,8 @@ class ThreadAnswer:
     def close_now(self) -> None:
         """Tell the thread to stop, without awaiting anything; from any thread."""
         self._work.stop()
+        for client in self._own:
+            self._work.post(partial(http.close_now, client))
 
     def detach(self) -> None:
         """Outlive the context: from here on ``aclose`` closes it."""

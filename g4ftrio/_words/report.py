@@ -45,7 +45,24 @@ class Listener(Protocol):
         """What the consumer takes of the text is gathered here."""
 
 
-class EntrantReport(Struct, kw_only=True):
+class Billed(Struct, kw_only=True):
+    """What can be billed: an entrant with its earlier attempts or the race inside it, a race with all that it asked."""
+
+    @property
+    def cost(self) -> float | None:
+        """What the tokens of all of it cost together, as far as it is known; None where nothing is."""
+        return self._bill().cost
+
+    @property
+    def cost_known(self) -> Known:
+        """What ``cost`` is worth, as ``usage_known``: ``at_least`` as soon as a part's is not ``exact``."""
+        return self._bill().known
+
+    def _bill(self) -> Bill:
+        raise NotImplementedError
+
+
+class EntrantReport(Billed, kw_only=True):
     """What became of one entrant. Times are seconds of the loop's clock from the race's start, None is never.
 
     ``connected_at`` stays None where a kept-alive connection was used; ``retries`` counts the kept ones that turned out
@@ -111,16 +128,6 @@ class EntrantReport(Struct, kw_only=True):
         if pieces and self.usage_known != "exact":
             self.usage, self.usage_known = Usage(output_tokens=pieces), "at_least"
 
-    @property
-    def cost(self) -> float | None:
-        """What its tokens cost, with those of earlier attempts or of a race inside it; None where nothing is known."""
-        return self._bill().cost
-
-    @property
-    def cost_known(self) -> Known:
-        """What ``cost`` is worth, as ``usage_known``."""
-        return self._bill().known
-
     def _bill(self) -> Bill:
         if self.price is None and self.race is not None:
             return self.race._bill()
@@ -136,7 +143,7 @@ class EntrantReport(Struct, kw_only=True):
         return f"<{self.name} {self.outcome}{at}>"
 
 
-class RaceReport(Struct, kw_only=True):
+class RaceReport(Billed, kw_only=True):
     """What a race did: its policy, and a record for every entrant in the order of their turns."""
 
     policy: str
@@ -146,16 +153,6 @@ class RaceReport(Struct, kw_only=True):
     def winner(self) -> EntrantReport | None:
         """The record of the entrant that won, or None."""
         return next((entrant for entrant in self.entrants if entrant.outcome == "won"), None)
-
-    @property
-    def cost(self) -> float | None:
-        """What all that were asked cost together, as far as it is known; None where nothing is."""
-        return self._bill().cost
-
-    @property
-    def cost_known(self) -> Known:
-        """What ``cost`` is worth: ``at_least`` as soon as somebody's is not ``exact``."""
-        return self._bill().known
 
     def _bill(self) -> Bill:
         return total(entrant._bill() for entrant in self.entrants if entrant.started_at is not None)

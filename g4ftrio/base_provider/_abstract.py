@@ -13,7 +13,8 @@ from anyio import move_on_after
 
 from g4ftrio._race.source import Source
 from g4ftrio._resilience.limited import LimitedAnswer
-from g4ftrio._streams.answer import GeneratorAnswer, Patient
+from g4ftrio._streams.generator_answer import GeneratorAnswer
+from g4ftrio._streams.patient import Patient
 from g4ftrio._streams.sync import Backend, SyncStream, iterate_sync, refuse_in_a_loop, run_sync
 from g4ftrio._streams.threads import ThreadAnswer
 from g4ftrio._words.chunks import Chunk

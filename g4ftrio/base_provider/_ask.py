@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from g4ftrio._loops import clock
 from g4ftrio._race.source import Source, use_async_with
-from g4ftrio._streams.answer import Lazy
+from g4ftrio._streams.lazy import Lazy
 from g4ftrio._streams.stream import Stream
 from g4ftrio._words.chunks import Chunk
 from g4ftrio._words.events import Asked, Broadcast, Hook

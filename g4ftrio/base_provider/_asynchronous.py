@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from g4ftrio._race.source import Source
-from g4ftrio._streams.answer import Patient
+from g4ftrio._streams.patient import Patient
 from g4ftrio._words.chunks import Chunk
 from g4ftrio._words.messages import Messages
 from g4ftrio._words.request import ModelParams

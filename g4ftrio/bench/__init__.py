@@ -5,8 +5,8 @@ when, ``_options`` how; ``_measures`` every measure with its formula, ``_races``
 ``_knees`` and ``_policies`` what follows from it. So far nothing does I/O but to read files. ``_targets``, ``_reading``
 and ``_run`` ask, ``_file`` keeps it.
 
-What is seen of it: ``_units`` numbers as words; ``_table`` and ``_findings`` tables; ``_markup``, ``_svg`` and
-``_charts`` drawing, ``_plots`` what is drawn of a run, ``_page`` and ``_png`` where; ``_merged`` several runs as one.
+What is seen of it: ``_table`` and ``_findings`` tables; ``_charts`` drawing, ``_plots`` what is drawn of a run,
+``_page`` and ``_png`` where; ``_merged`` several runs as one.
 """
 
 from __future__ import annotations

@@ -9,11 +9,14 @@ from math import isqrt
 
 from msgspec import Struct
 
-from g4ftrio.bench._markup import Markup, tag
-from g4ftrio.bench._svg import Canvas, Scale, area, bar, dot, linear, rule, spread, step, text
-from g4ftrio.bench._units import duration, percent
+from g4ftrio._drawing.canvas import Canvas
+from g4ftrio._drawing.markup import Markup, tag
+from g4ftrio._drawing.scale import Scale, linear, spread
+from g4ftrio._drawing.shapes import area, bar, dot, rule, step, text, wide
+from g4ftrio._drawing.style import RED, SHAPES, TEXT, Style, sheet
+from g4ftrio._drawing.units import duration, percent
 
-__all__ = ("Bar", "Level", "Series", "Span", "bars", "curves", "levels", "rates", "ridges", "timeline")
+__all__ = ("Bar", "Level", "Series", "Span", "bars", "curves", "levels", "rates", "ridges", "style", "timeline")
 
 _FEW = 12  # values that are dots, and not yet a distribution
 _POINTS = 300  # of a curve: nobody would see more
@@ -21,6 +24,16 @@ _AXIS = 40  # pixels below for a scale and its title
 _RIDGE = 62
 _LEVEL = 15
 _TALL = 230
+
+_STYLE = Style(
+    {
+        ".pale,.middle,.wait": "fill:currentColor",
+        ".pale": "fill-opacity:.32",
+        ".middle": "fill-opacity:.62",
+        ".wait": "fill-opacity:.14",
+    },
+    {"fill": {".error": RED}, "color": {".wrong": RED}},
+)
 
 
 class Level(Struct, frozen=True):
@@ -87,7 +100,7 @@ def ridges(series: Sequence[Series], title: str, width: float) -> Canvas:
         base = _RIDGE * (index + 1.0)
         said = _said(each, canvas.right)
         head = (
-            text(canvas.left, base - 42, each.name, room=canvas.right - 7 * len(said)),
+            text(canvas.left, base - 42, each.name, room=canvas.right - wide(said)),
             text(canvas.right, base - 42, said, class_="note", anchor="end"),
         )
         shape = _dots(each, scale, base) if len(each.values) < _FEW else _hill(each, scale, base)
@@ -139,7 +152,7 @@ def bars(rows: Sequence[Bar], title: str, width: float) -> Canvas:
         canvas.add(
             tag(
                 "g",
-                text(canvas.left, y + 14, row.name, room=canvas.right - 7 * len(row.said)),
+                text(canvas.left, y + 14, row.name, room=canvas.right - wide(row.said)),
                 text(canvas.right, y + 14, row.said, class_="note", anchor="end"),
                 bar(canvas.left, y + 20, scale(row.share) - canvas.left, 14),
                 class_=row.look,
@@ -154,7 +167,7 @@ def rates(series: Sequence[Series], span: float, title: str, width: float) -> Ca
     scale = Scale(0, span, canvas.left, canvas.right)
     amounts = linear(0, max(max(each.values) for each in series), _TALL, 8)
     canvas.vertical_axis(amounts, "{:,g}".format)
-    canvas.horizontal_axis(scale, _TALL, _seconds, title)
+    canvas.horizontal_axis(scale, _TALL, duration, title)
     for each in series:
         part = span / len(each.values)
         points = [(scale(part * index), amounts(value)) for index, value in enumerate([*each.values, each.values[-1]])]
@@ -170,23 +183,27 @@ def timeline(spans: Sequence[Span], title: str, width: float) -> Canvas:
     bottom = row * len(spans) + 4
     canvas = Canvas(width, bottom + _AXIS)
     scale = Scale(0, max(span.end for span in spans) or 1.0, canvas.left, canvas.right)
-    canvas.horizontal_axis(scale, bottom, _seconds, title)
+    canvas.horizontal_axis(scale, bottom, duration, title)
     for index, span in enumerate(spans):
         faint = None if span.counts else "0.35"
         canvas.add(tag("g", *_span(span, scale, row * index + 2, row * 0.76), class_=span.look, opacity=faint))
     return canvas
 
 
-def _seconds(at: float) -> str:
-    return f"{at:g} s"
+def style(within: str = "") -> Markup:
+    """Give the sheet of styles of all charts.
+
+    :param within: the selector of what alone it is for
+    """
+    return sheet(TEXT, SHAPES, _STYLE, within=within)
 
 
 def _said(series: Series, width: float) -> str:
     """Give as many of the levels as there is room for beside the name."""
     levels = [f"{level.label} {duration(level.value)}" for level in series.levels]
     choices = [" · ".join(chosen) for chosen in (levels, levels[:: max(len(levels) - 1, 1)], levels[:1])]
-    room = width - 7.2 * len(series.name)
-    return next((said for said in choices if 7 * len(said) < room), choices[-1])
+    room = width - wide(series.name)
+    return next((said for said in choices if wide(said) < room), choices[-1])
 
 
 def _dots(series: Series, scale: Scale, base: float) -> Iterator[Markup]:

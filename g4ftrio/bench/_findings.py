@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from g4ftrio._drawing.units import figures, milliseconds, percent
 from g4ftrio._words.errors import SetupError
 from g4ftrio.bench._knees import Knee, knees
 from g4ftrio.bench._measures import Goals
@@ -11,7 +12,6 @@ from g4ftrio.bench._policies import PolicyEstimate, Verified, policies
 from g4ftrio.bench._records import Run
 from g4ftrio.bench._statistics import Statistics
 from g4ftrio.bench._table import Grid
-from g4ftrio.bench._units import figures, milliseconds, percent
 
 __all__ = ("findings", "verified_grid")
 

@@ -24,6 +24,7 @@ class RunOptions(TypedDict, total=False):
     warmup: float
     cooldown: float
     max_error_share: float | None
+    max_cost: float | None
     cancel_share: float
     cancel_after: float
     max_active: int
@@ -39,6 +40,7 @@ class Options(Struct, frozen=True, kw_only=True):
     :ivar warmup: what does not count at the beginning: seconds if ``duration`` is given, else requests to each target
     :ivar cooldown: likewise at the end
     :ivar max_error_share: the run ends if more than this share of its requests failed, judged from the tenth on
+    :ivar max_cost: no request is sent with which the run might cost more; needs ``prices`` and ``max_tokens``
     :ivar cancel_share: the share of the requests that are broken off; ``seed`` says which
     :ivar cancel_after: seconds within which that happens
     :ivar max_active: requests of an open loop under way; who must wait for that is late, and the records say so
@@ -51,6 +53,7 @@ class Options(Struct, frozen=True, kw_only=True):
     warmup: float = 0
     cooldown: float = 0
     max_error_share: float | None = None
+    max_cost: float | None = None
     cancel_share: float = 0.0
     cancel_after: float = 1.0
     max_active: int = 1000
@@ -95,6 +98,7 @@ class Options(Struct, frozen=True, kw_only=True):
         spared = self.warmup + self.cooldown
         yield "warmup and cooldown leave nothing of duration", seconds is not None and spared >= seconds
         yield "max_error_share is a share from 0 to 1", share is not None and not 0 <= share <= 1
+        yield "max_cost is a sum from 0", self.max_cost is not None and not self.max_cost >= 0
         yield "cancel_share is a share from 0 to 1", not 0 <= self.cancel_share <= 1
         yield "cancel_after is a number of seconds above 0", not 0 < self.cancel_after < inf
         yield "max_active is a number from 1", self.max_active < 1

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from g4ftrio.bench._markup import Markup, join, tag
+from g4ftrio._drawing.markup import Markup, join, tag
+from g4ftrio._drawing.style import CARD, FONT, GRID, INK, SOFT, Style, sheet
+from g4ftrio._drawing.units import counted
+from g4ftrio.bench._charts import style
 from g4ftrio.bench._plots import Plot, looks, plots
 from g4ftrio.bench._records import Run, Setup
-from g4ftrio.bench._svg import style
 from g4ftrio.bench._table import MEASURES, Grid, tables, verdicts, warnings
-from g4ftrio.bench._units import counted
 
 if TYPE_CHECKING:
     from g4ftrio.bench._summary import Summary
@@ -39,7 +40,7 @@ def page(run: Run, summary: Summary, more: Sequence[Grid] = ()) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"Benchmark of {', '.join(run.setup.targets)}"),
-        tag("style", Markup(_SHEET), style(), _toggles(run)),
+        tag("style", sheet(_ROOT), Markup(_SHEET), style(), _toggles(run)),
     )
     body = tag("body", _header(run, summary), _targets(run), tag("main", *_main(run, summary, more)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
@@ -142,13 +143,20 @@ def _setup(setup: Setup) -> Grid:
     return Grid(title="Set-up", heads=("what", "value"), rows=tuple(told.items()), words=(0, 1))
 
 
+_ROOT = Style(
+    {":root": "color-scheme:light dark", "body": f"font:15px/1.5 {FONT}"},
+    {
+        "--ground": {":root": ("#f6f7f9", "#0e1116")},
+        "--card": {":root": CARD},
+        "--text": {":root": INK},
+        "--soft": {":root": SOFT},
+        "--line": {":root": GRID},
+        "--warn": {":root": ("#fff4d6", "#3a2f10")},
+    },
+)
 _SHEET = """
-:root{color-scheme:light dark;--ground:#f6f7f9;--card:#fff;--text:#1f2933;--soft:#5f6b7a;--line:#e3e7ec;--warn:#fff4d6}
-@media(prefers-color-scheme:dark){
-:root{--ground:#0e1116;--card:#14181e;--text:#e6e9ee;--soft:#9aa4b2;--line:#2b323c;--warn:#3a2f10}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--ground);color:var(--text);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
+body{margin:0;background:var(--ground);color:var(--text);overflow-wrap:anywhere}
 header,main,nav{max-width:1240px;margin:auto;padding:0 20px}
 header{padding-top:28px}
 h1{margin:0;font-size:26px;line-height:1.2}h2{margin:0;font-size:16px}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from g4ftrio.bench._charts import Bar, Level, Series, Span, bars, curves, levels, rates, ridges, timeline
-from g4ftrio.bench._markup import Markup, tag
+from g4ftrio._drawing.canvas import Canvas
+from g4ftrio._drawing.markup import Markup, tag
+from g4ftrio._drawing.shapes import text
+from g4ftrio._drawing.style import SERIES
+from g4ftrio._drawing.units import counted, duration, percent
+from g4ftrio.bench._charts import Bar, Level, Series, Span, bars, curves, levels, rates, ridges, style, timeline
 from g4ftrio.bench._measures import is_answered, tokens, values
 from g4ftrio.bench._records import RequestRecord, Run
-from g4ftrio.bench._svg import COLOURS, Canvas, style, text
-from g4ftrio.bench._units import counted, duration, percent
 
 if TYPE_CHECKING:
     from g4ftrio.bench._statistics import Statistics
@@ -25,6 +27,7 @@ __all__ = ("Plot", "looks", "picture", "plots")
 _LEVELS = ("p50", "p90", "p99")
 _PARTS = 48  # of the time, in a plot over time
 _ROWS = 150  # requests in a timeline
+_CLASS = "g4ftrio-bench"
 _WIDTH = 760  # of a picture that stands alone
 _MARGIN = 24
 _HEAD = 92.0  # where the first plot's title stands
@@ -65,34 +68,24 @@ def looks(run: Run) -> dict[str, str]:
     """Give each target, and each entrant of a race, the classes of its shapes."""
     entrants = (name for race in run.setup.races.values() for name in race)
     names = dict.fromkeys((*run.setup.targets, *entrants))
-    return {name: f"s{index % COLOURS} t{index}" for index, name in enumerate(names)}
+    return {name: f"s{index % len(SERIES)} t{index}" for index, name in enumerate(names)}
 
 
 def picture(run: Run, summary: Summary) -> Markup:
     """Draw what matters most as an SVG file of its own: how soon each target answers, and what came of it."""
     drawn = (_percentiles(run, summary), _curves(run, summary), _wins(run, summary), _errors(summary))
-    parts = []
-    height = _HEAD
+    canvas = Canvas(_WIDTH, _HEAD)
+    canvas.add(tag("rect", width="100%", height="100%", class_="ground"))
+    canvas.add(text(_MARGIN, 32, "g4ftrio bench", class_="heading"))
+    canvas.add(text(_MARGIN, 52, _described(run), class_="note", room=_WIDTH - 2 * _MARGIN))
     for plot in filter(None, drawn):
-        canvas = plot.draw(_WIDTH - 2 * _MARGIN)
-        title = text(_MARGIN, height, plot.title)
-        parts += [title, canvas.part(_MARGIN, height + 16)]
-        height += canvas.height + 52
-    head = text(_MARGIN, 32, "g4ftrio bench", class_="heading"), text(_MARGIN, 52, _described(run), class_="note")
-    nothing = () if parts else (text(_MARGIN, height, "No request gave a token."),)
-    return tag(
-        "svg",
-        tag("style", style()),
-        tag("rect", width="100%", height="100%", class_="ground"),
-        *head,
-        *parts,
-        *nothing,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH} {round(height + 8)}",
-        width=_WIDTH,
-        role="img",
-        aria_label=f"Benchmark: {_described(run)}",
-    )
+        below = plot.draw(_WIDTH - 2 * _MARGIN)
+        canvas.add(text(_MARGIN, canvas.height, plot.title), below.part(_MARGIN, canvas.height + 16))
+        canvas.height += below.height + 52
+    if canvas.height == _HEAD:
+        canvas.add(text(_MARGIN, _HEAD, "No request gave a token."))
+    canvas.height = round(canvas.height + 8)
+    return canvas.picture(f"Benchmark: {_described(run)}", style(f".{_CLASS}"), class_=_CLASS)
 
 
 def _described(run: Run) -> str:

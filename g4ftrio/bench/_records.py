@@ -93,12 +93,14 @@ class Ending(Struct, frozen=True, kw_only=True):
 
     :ivar seconds: from the run's start to its end
     :ivar cpu_seconds: of the thread that ran it, whatever else that thread did included
-    :ivar reason: all was done, somebody stopped it, or too many requests failed
+    :ivar reason: all was done, somebody stopped it, too many requests failed, or ``max_cost`` was reached
+    :ivar costs: what was spent at most, by target, in the currency of the prices; empty where there were none
     """
 
     seconds: float
     cpu_seconds: float
-    reason: Literal["complete", "interrupted", "errors"] = "complete"
+    reason: Literal["complete", "interrupted", "errors", "cost"] = "complete"
+    costs: dict[str, float] = {}
 
 
 class Run(Struct, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from msgspec import to_builtins
 
 from g4ftrio._compositions.course import RaceContext
 from g4ftrio._loops import clock, in_trio
+from g4ftrio._race.ordering import Prices
 from g4ftrio._race.tasks import Tasks
 from g4ftrio._words.errors import SetupError
 from g4ftrio._words.report import EntrantReport, RaceReport
@@ -32,6 +33,7 @@ from g4ftrio.bench._options import Options, RunOptions
 from g4ftrio.bench._prompts import Prompt, Prompts, PromptTypes, prompts as read_prompts
 from g4ftrio.bench._reading import Reading
 from g4ftrio.bench._records import Ending, RequestRecord, Run, Setup
+from g4ftrio.bench._spending import Spending
 from g4ftrio.bench._targets import Target, TargetTypes, check_reachable, open_client, resolved
 from g4ftrio.transports.http import _version
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Stop", "run")
 
-Reason: TypeAlias = Literal["complete", "interrupted", "errors"]
+Reason: TypeAlias = Literal["complete", "interrupted", "errors", "cost"]
 
 _JUDGED = 10  # requests before a share of errors ends a run
 _SHOWN = ("max_tokens", "temperature", "top_p", "seed", "reasoning_effort")  # parameters that are written down
@@ -72,6 +74,7 @@ async def run(
     *,
     params: ChatParams | None = None,
     timeout: TimeoutTypes = None,
+    prices: Prices | None = None,
     to: Writer | None = None,
     on_record: Callable[[RequestRecord], object] | None = None,
     keep: bool = True,
@@ -82,14 +85,15 @@ async def run(
     """Ask the targets as the load says, and give what was measured.
 
     Every target gets the same load and the same prompts; their requests take turns. Nothing is asked twice, whatever
-    goes wrong. A run ends after ``count``, ``duration``, the end of its load, or too many errors, and waits for what is
-    under way. ``stop()`` ends it at once, and a cancellation from outside propagates: what was measured by then is in
-    the file, and went to ``on_record``.
+    goes wrong. A run ends after ``count``, ``duration``, the end of its load, too many errors, or before it would cost
+    more than ``max_cost``, and waits for what is under way. ``stop()`` ends it at once, and a cancellation from outside
+    propagates: what was measured by then is in the file, and went to ``on_record``.
 
     :param targets: providers, classes, specs, and races (``Race``, ``Fallback``); in a mapping, by their names
     :param load: ``Users(8)``, ``Constant(5)``, ``Poisson(5)``, ``Bursts(5)``, ``Ramp``, ``Sweep``, or ``Trace``
     :param prompts: what to ask; see ``prompts`` and ``made_up``
     :param params: chat parameters for every request; a prompt's own go before them
+    :param prices: ``{"provider/model": (input, output)}`` for a million tokens, for ``max_cost`` and what was spent
     :param to: writes down each record as it is made
     :param on_record: is called with each, in between requests: it must be quick
     :param keep: whether the records are given; a long run can do with ``to`` and ``on_record``
@@ -101,6 +105,8 @@ async def run(
     whole.options.check(load)
     whole.params = {"timeout": timeout, **(params or {})}
     whole.check_requests()
+    whole.spending = Spending(whole.targets, prices, params=whole.params, most=whole.options.max_cost)
+    whole.spending.check(whole.prompts)
     if check:
         for target in whole.targets:
             await check_reachable(target)
@@ -120,6 +126,7 @@ class _Run:
         self.params: dict[str, Any] = {}
         self.records: list[RequestRecord] = []
         self.listeners: list[Callable[[RequestRecord], object]] = []
+        self.spending = Spending((), None, params={})
         self._prefix = "" if options.allow_cache else token_hex(4)
         self._clients: dict[str, httpx.AsyncClient | None] = {}
         self._numbers = count_from()
@@ -151,7 +158,10 @@ class _Run:
             self._start, began = self._clock(), thread_time()
             stop.ends(partial(self._end, "interrupted"))
             await self._ask_all()
-            ending = Ending(seconds=self._now(), cpu_seconds=thread_time() - began, reason=self._reason)
+            cpu_seconds = thread_time() - began
+            ending = Ending(
+                seconds=self._now(), cpu_seconds=cpu_seconds, reason=self._reason, costs=self.spending.costs
+            )
         if to is not None:
             to.end(ending)
         return Run(setup=setup, records=tuple(self.records), interrupted=self._reason == "interrupted", ending=ending)
@@ -211,14 +221,20 @@ class _Run:
             self._room.release()
 
     def _is_over(self, at: float) -> bool:
+        if self._reason == "cost":
+            return True
         return self.options.duration is not None and at >= self.options.duration
 
     async def _ask(self, target: Target, round: int, scheduled: float) -> None:  # noqa: A002  # it is one
         """Ask, read the answer, and write down what was seen of it, however it ends."""
-        number, sent = next(self._numbers), self._now()
-        prompt = self.prompts[round]
+        number, prompt = next(self._numbers), self.prompts[round]
         if self._prefix:
             prompt = prompt.prefixed(f"[{self._prefix}-{number:07}] ")
+        quote = self.spending.quote(target.name, prompt)
+        if not self.spending.reserve(quote):
+            self._reason = "cost"  # what is under way has its place in the sum, and goes on
+            return
+        sent = self._now()
         reading, error = Reading(self._now), None
         context = self._context(target, prompt)
         try:
@@ -230,7 +246,9 @@ class _Run:
         finally:
             known = {"number": number, "round": round, "target": target.name, "prompt": self.prompts.index(round)}
             known |= {"phase": self.options.phase(round, scheduled), "scheduled_at": scheduled, "sent_at": sent}
-            self._tell(reading.record(_report(context), error, **known))
+            record = reading.record(_report(context), error, **known)
+            self.spending.settle(quote, record)
+            self._tell(record)
 
     def _context(self, target: Target, prompt: Prompt) -> Any:
         """A request that is ready to be entered; what it reports is on the clock of the run."""

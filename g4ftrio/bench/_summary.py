@@ -19,6 +19,7 @@ __all__ = ("Comparison", "Summary", "Tally", "TargetSummary", "request_rows", "s
 _COMPARED = ("first_token", "first_content", "per_output_token", "end_to_end", "scheduled")
 _LATE = 0.02  # seconds of queueing at p95 from which it is said
 _BUSY = 0.7  # of one core, from which the client may be what is measured
+_EARLY = {"errors": "too many requests failed", "cost": "one more request might have cost more than max_cost"}
 
 
 class TargetSummary(Struct, frozen=True, kw_only=True):
@@ -216,8 +217,8 @@ def _warnings(targets: Mapping[str, TargetSummary], ending: Ending | None) -> It
     if ending is not None and ending.seconds > 0 and ending.cpu_seconds > _BUSY * ending.seconds:
         share = ending.cpu_seconds / ending.seconds
         yield f"this client's thread was busy for {share:.0%} of the run: some of what it measured is itself."
-    if ending is not None and ending.reason == "errors":
-        yield "the run ended early: too many requests failed."
+    if ending is not None and ending.reason in _EARLY:
+        yield f"the run ended early: {_EARLY[ending.reason]}."
 
 
 def summary_rows(summary: Summary) -> Iterator[dict[str, Any]]:

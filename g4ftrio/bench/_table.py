@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from g4ftrio._drawing.units import counted, duration, figures, milliseconds, percent
 from g4ftrio._words.errors import excerpt
 from g4ftrio._words.printable import cells, on_one_line
 from g4ftrio.bench._records import RequestRecord, Run
-from g4ftrio.bench._units import counted, duration, figures, milliseconds, percent
 
 if TYPE_CHECKING:
     from rich.console import Group

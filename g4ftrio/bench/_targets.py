@@ -41,6 +41,11 @@ class Target(Struct, frozen=True):
         """Of a race, the names that its reports give its entrants; those of a race within it as ``outer/inner``."""
         return tuple(_entrants(self.provider)) if isinstance(self.provider, Race) else ()
 
+    @property
+    def services(self) -> Iterator[tuple[str, AbstractProvider]]:
+        """Whoever is asked for it, by the names that records give them: itself, or the entrants of a race."""
+        return zip(self.entrants or (self.name,), _leaves(self.provider), strict=True)
+
 
 def resolved(targets: TargetTypes) -> tuple[Target, ...]:
     """Find the targets, and see that each is ready.

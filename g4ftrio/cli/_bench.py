@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice, takewhile
@@ -13,7 +14,9 @@ import anyio
 from msgspec import Struct
 
 from g4ftrio._compositions.race import Race
-from g4ftrio._race.policies import Policy, fallback, parallel, staggered
+from g4ftrio._drawing.units import counted
+from g4ftrio._race.policies import Policy, adaptive, fallback, parallel, staggered
+from g4ftrio._words.bill import Price
 from g4ftrio._words.errors import SetupError
 from g4ftrio._words.timeouts import Timeout
 from g4ftrio.base_provider import AbstractProvider
@@ -35,20 +38,22 @@ from g4ftrio.bench._findings import findings, verified_grid
 from g4ftrio.bench._load import arrivals
 from g4ftrio.bench._merged import compared, merged
 from g4ftrio.bench._options import Options, RunOptions
+from g4ftrio.bench._quotes import costs, quotes
+from g4ftrio.bench._spending import Spending
 from g4ftrio.bench._targets import Target, resolved
-from g4ftrio.bench._units import counted
 from g4ftrio.cli._demo import as_providers
 from g4ftrio.cli._entrants import hint, named
 from g4ftrio.cli._failure import FAILED, exit_status, in_words
 from g4ftrio.cli._found import origin
 from g4ftrio.cli._gauge import choose
-from g4ftrio.cli._result import Files, show
+from g4ftrio.cli._result import Files, show, tell
 from g4ftrio.cli._screen import Screen
 from g4ftrio.cli._signals import until_interrupted
 from g4ftrio.simulator import DEMO, serve
 
 __all__ = ("Order", "bench", "report")
 
+_HEDGED = 0.9  # the percentile of what is known of the first after which the next is asked
 _COUNTED = 100_000  # requests that are counted ahead, to say how many there will be
 
 
@@ -66,6 +71,7 @@ class Order(Struct, kw_only=True, frozen=True):
     prompts: Prompts
     options: RunOptions
     params: dict[str, Any]
+    prices: Mapping[str, Price]
     timeout: Timeout
     policy: Policy
     goals: Goals
@@ -84,6 +90,8 @@ def bench(order: Order, loop: str) -> int:
     if course.run is None:
         return status
     found = findings(course.run, order.goals)
+    if course.run.ending is not None and course.run.ending.costs:
+        found.append(costs(course.run.ending.costs))
     if course.verified:
         found.append(verified_grid(course.verified))
     summary = summarize(course.run, goals=order.goals)
@@ -137,6 +145,7 @@ class _Course:
         total = _total(order, len(targets))
         self._note(_announcement(targets, order, total))
         if order.dry_run:
+            self._quote(targets, total)
             return
         asked = {target.name: target.provider for target in targets}
         gauge = choose(asked, total, quiet=order.quiet)
@@ -150,10 +159,19 @@ class _Course:
         if order.verify_policies and not self.stop.is_called:
             await self._verify({target.name: target.provider for target in targets if not target.entrants})
 
+    def _quote(self, targets: Sequence[Target], total: int | None) -> None:
+        """Tell what would be sent, and what it would cost."""
+        order = self._order
+        spending = Spending(targets, order.prices, params=order.params, most=order.options["max_cost"])
+        spending.check(order.prompts)
+        rounds = None if total is None else total // len(targets)
+        tell([quotes([target.name for target in targets], spending, order.prompts, rounds)], sys.stdout)
+
     async def _ask(self, asked: Mapping[str, AbstractProvider], **more: Any) -> Exception | None:
         """Run it; what is wrong is given, so that no group of errors is made of it."""
         order = self._order
         known: dict[str, Any] = {"params": order.params, "timeout": order.timeout, "stop": self.stop}
+        known["prices"] = order.prices
         try:
             self.run = await run(asked, order.load, order.prompts, **known, **more, **order.options)
         except Exception as error:  # noqa: BLE001  # told by whoever called
@@ -166,7 +184,7 @@ class _Course:
             return
         first = summarize(measured).targets[next(iter(alone))].measures["first_content"]
         starts = [float(f"{start:.2g}") for start in (first.p50, first.p90) if start is not None]
-        candidates = [parallel(), *map(staggered, starts), fallback()]
+        candidates = [parallel(), *map(staggered, starts), adaptive(_HEDGED), fallback()]
         count = order.options.get("count") or len(measured.records) // len(measured.setup.targets)
         self._note(f"now {counted(count, 'race')} by each of {', '.join(map(str, candidates))}")
         self.verified = await verify_policies(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import anyio
 from msgspec import Struct, field
 
+from g4ftrio._drawing.units import duration, figures
 from g4ftrio._words.printable import printable
 from g4ftrio.bench import RequestRecord
 from g4ftrio.bench._measures import values
 from g4ftrio.bench._statistics import percentile
-from g4ftrio.bench._units import duration, figures
 from g4ftrio.cli._screen import is_plain
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
+from g4ftrio._words.bill import check_prices
 from g4ftrio.bench import (
     Bursts,
     Constant,
@@ -98,6 +100,7 @@ def order_of(given: dict[str, Any]) -> Order:
         duration=duration,
         warmup=given["warmup"],
         max_error_share=given["max_errors"],
+        max_cost=given["max_cost"],
         cancel_share=given["cancel"],
         allow_cache=given["allow_cache"],
         seed=given["seed"],
@@ -107,6 +110,7 @@ def order_of(given: dict[str, Any]) -> Order:
         specs=given["specs"] or (() if given["races"] else from_environment()),
         load=load,
         prompts=_prompts(given),
+        prices={**given["prices"], **dict(map(_price, given["price"]))},
         options=options,
         files=Files(**{name: given[name] for name in Files.__struct_fields__}),
         **{name: given[name] for name in kept},
@@ -172,6 +176,26 @@ def _goals(ctx: click.Context, param: click.Parameter, written: tuple[str, ...])
     return Goals(**read)
 
 
+def _price(written: str) -> tuple[str, tuple[float, float]]:
+    """Read ``openai/gpt-5-mini=0.25,2``."""
+    name, _, pair = written.rpartition("=")
+    try:
+        read, made = _numbers(pair, ",", 2)
+    except _Unreadable:
+        raise click.UsageError(f"--price {written}: write --price SPEC=IN,OUT, for a million tokens each") from None
+    return name, (read, made)
+
+
+def _prices(ctx: click.Context, param: click.Parameter, path: Path | None) -> dict[str, tuple[float, float]]:
+    if path is None:
+        return {}
+    try:
+        return check_prices(msgspec.json.decode(path.read_bytes(), type=dict[str, tuple[float, float]]))
+    except (OSError, ValueError, RecursionError):
+        said = f'{path} is no file of prices: {{"openai/gpt-5-mini": [0.25, 2]}}, for a million tokens each'
+        raise click.BadParameter(said, ctx, param) from None
+
+
 def _positive(ctx: click.Context, param: click.Parameter, written: str | None) -> float | None:
     if written is None:
         return None
@@ -223,6 +247,20 @@ _AMOUNT = (
         help="What does not count at first: seconds with --duration, else requests to each.",
     ),
     click.option("--max-errors", type=click.FloatRange(0, 1), metavar="SHARE", help="End it if more than that fail."),
+    click.option(
+        "--price",
+        multiple=True,
+        metavar="SPEC=IN,OUT",
+        help="What a million tokens cost, read and written; repeat it.",
+    ),
+    click.option(
+        "--prices",
+        type=click.Path(path_type=Path),
+        callback=_prices,
+        metavar="FILE",
+        help='Prices as JSON: {"openai/gpt-5-mini": [0.25, 2]}',
+    ),
+    click.option("--max-cost", type=click.FloatRange(min=0), metavar="SUM", help="Send nothing that might cost more."),
     click.option(
         "--cancel", type=click.FloatRange(0, 1), default=0, metavar="SHARE", help="Break off that many early."
     ),

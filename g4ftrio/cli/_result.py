@@ -21,7 +21,7 @@ from g4ftrio.bench._table import Grid, as_rich, as_text, tables, warnings
 from g4ftrio.cli._failure import output_status
 from g4ftrio.cli._screen import is_plain
 
-__all__ = ("Files", "show")
+__all__ = ("Files", "show", "tell")
 
 _STDOUT = Path("-")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
@@ -77,14 +77,15 @@ def show(run: Run, summary: Summary, files: Files, more: Sequence[Grid]) -> int:
     for warning in warnings(run, summary):
         print(f"g4ftrio: {on_one_line(warning)}", file=sys.stderr)
     try:
-        _print([*tables(run, summary), *more], sys.stderr if files.takes_stdout else sys.stdout)
+        tell([*tables(run, summary), *more], sys.stderr if files.takes_stdout else sys.stdout)
         files.write(run, summary, more)
     except OSError as error:
         return output_status(error)
     return 0
 
 
-def _print(grids: Sequence[Grid], stream: Any) -> None:
+def tell(grids: Sequence[Grid], stream: Any) -> None:
+    """Write tables to a terminal, or as plain text."""
     if is_plain(stream):
         return _say(as_text(grids), stream)
     from rich.console import Console

@@ -6,7 +6,7 @@ Source of the form: https://platform.claude.com/docs/en/build-with-claude/stream
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Struct
@@ -77,14 +77,17 @@ _Event: TypeAlias = (
 )
 
 
-# Nearly all events of an answer are a piece of text, and these describe nothing else.
+# Nearly all events of an answer are a piece of text, and these describe nothing else. A tag may be missing where there
+# is no choice of classes, so the types are fields.
 
 
-class _Text(Struct, gc=False, tag="text_delta"):
+class _Text(Struct, gc=False):
+    type: Literal["text_delta"]
     text: str
 
 
-class _TextEvent(Struct, gc=False, tag="content_block_delta"):
+class _TextEvent(Struct, gc=False):
+    type: Literal["content_block_delta"]
     delta: _Text
     index: int
 

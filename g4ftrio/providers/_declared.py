@@ -17,8 +17,9 @@ import msgspec
 
 from g4ftrio._cleaning import ChunkFilter, Marker
 from g4ftrio._race.source import Source
-from g4ftrio._streams.answer import HttpAnswer, Patient
+from g4ftrio._streams.answer import HttpAnswer
 from g4ftrio._streams.filtered import FilteredAnswer
+from g4ftrio._streams.patient import Patient
 from g4ftrio._words.chunks import Chunk
 from g4ftrio._words.errors import APITimeoutError, Error, MissingKeyError, SetupError
 from g4ftrio._words.messages import Messages, fold_system

@@ -27,7 +27,7 @@ class _Body(Struct):
     n: Annotated[int, Meta(ge=1, le=10)] = 1
     size: Annotated[str, Meta(pattern=r"^([1-9]\d{0,3}x[1-9]\d{0,3}|auto)$")] = "auto"
     response_format: Literal["url", "b64_json"] = "b64_json"
-    stream: Literal[False] | None = None
+    stream: bool | None = None
 
 
 def read_images(body: Any) -> Ask:
@@ -36,6 +36,8 @@ def read_images(body: Any) -> Ask:
     :raises ValueError: says what is wrong with it
     """
     asked = msgspec.convert(body, _Body)
+    if asked.stream:
+        raise ValueError("pictures are not streamed - at `$.stream`")
     width, height = (64, 64) if asked.size == "auto" else map(int, asked.size.split("x"))
     if max(width, height) > _LARGEST:
         raise ValueError(f"size is {_LARGEST}x{_LARGEST} at most")

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from g4ftrio._race.source import Source
-from g4ftrio._streams.answer import Patient
+from g4ftrio._streams.patient import Patient
 from g4ftrio._words.chunks import Chunk
 from g4ftrio.base_provider import AnsweringProvider, Ask
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import zlib
 from math import inf
-from typing import TYPE_CHECKING
 
 from g4ftrio._words.errors import APIResponseValidationError, TruncatedError
-
-if TYPE_CHECKING:
-    from g4ftrio.transports._response import Body
+from g4ftrio.transports._bodies import Body
 
 __all__ = ("unpacked",)
 

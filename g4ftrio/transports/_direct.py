@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from g4ftrio._words.request import Call
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
-__all__ = ("Direct", "Place", "direct", "may_go_direct", "place")
+__all__ = ("Direct", "Place", "direct", "may_go_direct", "place", "transport_of")
 
 _PLAIN = re.compile(r"[!$&-;=?-Z_a-z~%]*")  # a target in which httpx quotes nothing
 _HOST = re.compile(r"[a-z0-9.-]+")  # one that needs neither IDNA nor brackets
@@ -102,6 +102,12 @@ def direct(client: httpx.AsyncClient) -> Direct | None:
     """The short way of a client, where it has one."""
     found = _clients.get(client)
     return found if found is not None and found.fits(client) else None
+
+
+def transport_of(client: httpx.AsyncClient) -> Http1Transport | None:
+    """Our own transport of a client, where it has one."""
+    found = _clients.get(client)
+    return None if found is None else found.transport
 
 
 @lru_cache(maxsize=256)

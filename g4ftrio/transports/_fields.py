@@ -20,9 +20,15 @@ class Fields(Mapping[str, str]):
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._fields: dict[str, str] = {}
+        several: dict[str, list[str]] = {}
         for name, value in raw:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-            self._fields[key] = f"{self._fields[key]}, {text}" if key in self._fields else text
+            if key in self._fields:
+                several.setdefault(key, [self._fields[key]]).append(text)
+            else:
+                self._fields[key] = text
+        for key, texts in several.items():
+            self._fields[key] = ", ".join(texts)
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()]

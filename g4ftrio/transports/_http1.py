@@ -199,12 +199,16 @@ class Http1Transport(httpx.AsyncBaseTransport):
             self._context = source if isinstance(source, ssl.SSLContext) else source()
         return self._context
 
+    def close_now(self) -> None:
+        """Close all connections, the ones in use as well, and await nothing."""
+        self._pool.close()
+
     async def aclose(self) -> None:
         """Close all connections, the ones in use as well.
 
         :raises RuntimeError: it was entered and keeps connections warm, so it is to be left, where it was entered
         """
-        self._pool.close()
+        self.close_now()
         forgotten = self._warmer is not None and self._warmer.stop()
         await cancel_shielded_checkpoint()  # asyncio closes sockets in the loop's next turn
         if forgotten:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from time import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import anyio
 
 from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, Error, SetupError, status_error
 from g4ftrio._words.secrets import mask
 from g4ftrio.dialects._error_body import retry_delay
+from g4ftrio.transports._bodies import Body, Duplex
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._rate_limits import exhausted_for
 from g4ftrio.transports._retry_after import retry_after
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from g4ftrio.transports._translation import Watch
 
-__all__ = ("Body", "Response", "body_of", "checked")
+__all__ = ("Response", "body_of", "checked")
 
 _CLOSING = 1.0  # seconds that closing a connection may take; it never waits for the peer, so this is never reached
 _DRAINED = 4096  # bytes that may follow an answer's end marker before its connection is given up
@@ -31,32 +32,6 @@ _ERROR_WAIT = 2.0  # seconds that they may take: the status is known, and others
 _UNWOUND = 20_000  # pieces that one read of 64 KiB can hold; more than that is not a network
 _READ = 65_536  # bytes
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id")
-
-
-class Body(Protocol):
-    """What a response reads from; a transport of our own gives one in ``extensions["g4ftrio_body"]``.
-
-    A cancelled ``pull`` of one of our own loses nothing, and may be repeated.
-    """
-
-    async def pull(self, until: float = inf) -> bytes:
-        """Give the next piece, which is not empty; empty is the end.
-
-        :param until: when it is late, by the loop's clock; it then raises httpx's ``ReadTimeout``
-        """
-
-    async def aclose(self) -> None:
-        """Let go of the connection: keep it if the body was read to its end, else close it without a word."""
-
-    def close_now(self) -> None:
-        """Make the peer see the connection gone, at once, from wherever this is called."""
-
-
-class Duplex(Body, Protocol):
-    """What goes on in another protocol: with status 101, a body is one."""
-
-    async def send(self, data: bytes) -> None:
-        """Write; where the peer has closed, the next ``pull`` finds out. What a cancelled one has sent is unknown."""
 
 
 class _Generators:

@@ -74,9 +74,20 @@ class AsyncioSocket(asyncio.Protocol):
         try:
             await create(lambda: self, sock=sock)
         except BaseException:
-            sock.close()
+            self._forsake()
             raise
         return self
+
+    def _forsake(self) -> None:
+        """Close the socket that the loop did not take.
+
+        uvloop has closed its descriptor by now, before 0.23 without telling the socket, and the number may be
+        somebody else's already.
+        """
+        if isinstance(self._loop, asyncio.BaseEventLoop):
+            self._sock.close()
+        else:
+            self._sock.detach()
 
     # what the loop calls
 

@@ -16,12 +16,13 @@ from msgspec import structs
 from g4ftrio._words.errors import SetupError, excerpt
 from g4ftrio._words.request import Call
 from g4ftrio._words.secrets import Secret, hidden, in_address, shown, without_userinfo
+from g4ftrio.transports._bodies import Body
 from g4ftrio.transports._coding import unpacked
 from g4ftrio.transports._connecting import Connecting
-from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place
+from g4ftrio.transports._direct import Direct, Place, direct, may_go_direct, place, transport_of
 from g4ftrio.transports._fields import Fields, check_fields, encode_fields
 from g4ftrio.transports._pieces import in_pieces
-from g4ftrio.transports._response import Body, Response, body_of, checked
+from g4ftrio.transports._response import Response, body_of, checked
 from g4ftrio.transports._retry_after import retry_after
 from g4ftrio.transports._translation import NO_URL, Watch
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from g4ftrio._words.timeouts import Timeout
     from g4ftrio.transports._http1 import Http1Transport, Origin
 
-__all__ = ("Body", "Response", "checked", "open_http_client", "retry_after", "send")
+__all__ = ("Body", "Response", "checked", "close_now", "open_http_client", "retry_after", "send")
 
 _PROXIED = ("http", "https", "all")
 _HOPS = 3  # redirects that are followed
@@ -129,6 +130,13 @@ def _version() -> str:
         return version("g4ftrio")
     except PackageNotFoundError:
         return "0"
+
+
+def close_now(client: httpx.AsyncClient) -> None:
+    """Close a client's connections at once, where they are our own transport's; ``aclose()`` may follow."""
+    own = transport_of(client)
+    if own is not None:
+        own.close_now()
 
 
 async def send(

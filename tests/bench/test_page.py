@@ -18,8 +18,6 @@ from msgspec.structs import replace
 from g4ftrio import SetupError
 from g4ftrio.bench import Run, Summary, _png as png, page, picture, summarize
 from g4ftrio.bench._findings import findings
-from g4ftrio.bench._markup import Markup, tag
-from g4ftrio.bench._svg import linear, spread
 from tests.bench.records import record, run_of, setup
 from tests.bench.runs import HOSTILE, answers, drawn, raced
 
@@ -159,39 +157,6 @@ def test_each_target_can_be_hidden_without_a_script() -> None:
     assert boxes == ["show-t0", "show-t1", "show-t2"]
     for box in boxes:
         assert f"body:has(#{box}:not(:checked))" in whole
-
-
-def test_text_is_escaped_and_markup_is_not() -> None:
-    assert tag("b", "<&>", tag("i", "x"), title='"\x00') == '<b title="&quot;␀">&lt;&amp;&gt;<i>x</i></b>'
-    assert tag("line", x1=1.50, x2=2.0, class_="a", id=None) == '<line x1="1.5" x2="2" class="a"/>'
-    assert tag("td") == "<td></td>"
-    assert isinstance(tag("p"), Markup)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0.31, 0.98, [0.2, 0.4, 0.6, 0.8, 1.0]),
-        (3, 3, [1, 2, 3, 4, 5]),
-        (0, 0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (0, 7000, [0, 2000, 4000, 6000, 8000]),
-    ],
-)
-def test_an_even_scale_has_round_ticks(low: float, high: float, ticks: list[float]) -> None:
-    scale = linear(low, high, 0, 100)
-    assert scale.ticks(5) == ticks
-    assert scale(low) <= scale(high)
-    assert (scale(scale.low), scale(scale.high)) == (0, 100)
-
-
-def test_a_wide_range_is_logarithmic() -> None:
-    scale = spread([0.01, 0.02, 0.05, 5.0], 0, 100)
-    assert scale.is_log
-    assert scale.ticks(10) == [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
-    assert scale.ticks(3) == [0.01, 0.1, 1]
-    assert scale(-1) == 0
-    assert not spread([1.0, 1.1, 3.0], 0, 100).is_log
 
 
 def test_a_long_name_is_cut_and_a_pointer_shows_it_whole() -> None:

@@ -11,7 +11,6 @@ from g4ftrio.bench import Ending, Goals, Run, Statistics, Sweep, Verified, summa
 from g4ftrio.bench._findings import findings, verified_grid
 from g4ftrio.bench._load import plain_load
 from g4ftrio.bench._table import Grid, as_rich, as_text, tables, verdicts, warnings
-from g4ftrio.bench._units import counted, duration, figures, milliseconds, percent
 from tests.bench.records import record, run_of, setup
 from tests.bench.runs import HOSTILE, answers, drawn, raced
 
@@ -158,25 +157,3 @@ def test_rich_and_plain_tables_have_the_same_cells() -> None:
 
 def test_a_line_break_in_a_cell_breaks_no_table() -> None:
     assert as_text([Grid(title="T", heads=("a", "b"), rows=(("x\ny", "1"),))]) == "T\na    b\nx y  1\n"
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [
-        (None, "-"),
-        (float("nan"), "-"),
-        (0, "0"),
-        (1234.5, "1,234"),
-        (12.345, "12.3"),
-        (0.12345, "0.123"),
-        (3e-6, "0.000"),
-    ],
-)
-def test_numbers_have_three_figures_that_count(value: float | None, said: str) -> None:
-    assert figures(value) == said
-
-
-def test_times_shares_and_counts_have_their_units() -> None:
-    assert [duration(each) for each in (0, 2.5, 0.45, 0.000012, None)] == ["0", "2.5 s", "450 ms", "12 µs", "-"]
-    assert [milliseconds(0.0123), percent(0.125), percent(None)] == ["12.3", "12.5 %", "-"]
-    assert [counted(1, "request"), counted(1200, "request")] == ["1 request", "1,200 requests"]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._framing import SSE, framer_for
+from g4ftrio._framing import framer_for
 from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
@@ -25,7 +24,6 @@ from g4ftrio._words.chunks import (
     ToolCall,
     ToolCallDelta,
     ToolCalls,
-    TypedChunk,
     Usage,
 )
 from g4ftrio._words.errors import (
@@ -38,6 +36,7 @@ from g4ftrio._words.errors import (
     TruncatedError,
 )
 from g4ftrio.dialects.gemini import Gemini, GeminiDecoder
+from tests.dialects.tapes import check_alike, check_batchings, check_cuts, drained, events, mangled
 
 TAPES = Path(__file__).parent / "tapes" / "gemini"
 SIGNATURE = "EroCCrcCAXLI2nwbXqLbZ0C7d5Zy"
@@ -159,9 +158,7 @@ def frames_of(name: str) -> list[bytes]:
 
 
 def decode(*batches: list[bytes]) -> tuple[list[Chunk], GeminiDecoder]:
-    decoder = Gemini().decoder()
-    chunks = [chunk for batch in batches for chunk in decoder.feed(batch)]
-    return chunks + decoder.close(), decoder
+    return drained(Gemini().decoder(), *batches)
 
 
 def event(*parts: dict[str, Any], reason: str | None = None, **more: Any) -> bytes:
@@ -191,30 +188,12 @@ def test_every_tape_has_its_expected_chunks_here() -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_tape_gives_exactly_its_chunks_however_its_frames_are_batched(name: str) -> None:
-    frames = frames_of(name)
-    for seams in range(2 ** (len(frames) - 1)):
-        borders = [0, *(i for i in range(1, len(frames)) if seams >> (i - 1) & 1), len(frames)]
-        chunks, decoder = decode(*(frames[start:end] for start, end in pairwise(borders)))
-        assert chunks == ANSWERS[name]
-        assert (decoder.error, decoder.done) == (None, True)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in chunks)
+    check_batchings(decode, frames_of(name), ANSWERS[name])
 
 
 @pytest.mark.parametrize("name", [name for name in STREAMS if name != LOOKS_WHOLE_BEFORE_ITS_END])
 def test_a_tape_that_is_cut_at_any_byte_is_whole_or_truncated(name: str) -> None:
-    tape = (TAPES / name).read_bytes()
-    expected = ANSWERS[name]
-    for cut in range(len(tape)):
-        framer = SSE()
-        chunks, decoder = decode(framer.feed(tape[:cut]) + framer.close())
-        if decoder.error is None:
-            assert chunks == expected
-            assert decoder.done
-        else:
-            assert isinstance(decoder.error, TruncatedError)
-            came = [chunk for chunk in chunks if not isinstance(chunk, Usage)]
-            assert came == expected[: len(came)]
-            assert not any(isinstance(chunk, ToolCalls | ProviderMetadata | FinishReason) for chunk in chunks)
+    check_cuts(decode, events, (TAPES / name).read_bytes(), ANSWERS[name], never=(ProviderMetadata,))
 
 
 @pytest.mark.parametrize("name", [name for name in ANSWERS if name.endswith(".json")])
@@ -407,21 +386,10 @@ FRAMES = EVENTS.map(lambda value: json.dumps(value).encode()) | st.binary(max_si
 @given(st.lists(FRAMES, max_size=6))
 @settings(deadline=None, max_examples=150)
 def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
-    together, one = decode(frames)
-    singly, other = decode(*([frame] for frame in frames))
-    assert together == singly
-    assert str(one.error) == str(other.error)
-    assert one.error is None or isinstance(one.error, ProviderError)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in together)
+    check_alike(decode, frames)
 
 
-@given(st.lists(st.sampled_from(STREAMS).flatmap(lambda name: st.sampled_from(frames_of(name))), max_size=8), st.data())
+@given(mangled([frames_of(name) for name in STREAMS]))
 @settings(deadline=None, max_examples=100)
-def test_shuffled_and_shortened_frames_are_alike_in_one_batch_and_one_by_one(
-    frames: list[bytes], data: st.DataObject
-) -> None:
-    frames = [frame[: data.draw(st.integers(0, len(frame)))] if data.draw(st.booleans()) else frame for frame in frames]
-    together, one = decode(frames)
-    singly, other = decode(*([frame] for frame in frames))
-    assert together == singly
-    assert repr(one.error) == repr(other.error)
+def test_shuffled_and_shortened_frames_are_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
+    check_alike(decode, frames)

@@ -6,7 +6,6 @@ The tapes are written from the service's documents, one message a line.
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from g4ftrio._words.chunks import (
     ToolCall,
     ToolCallDelta,
     ToolCalls,
-    TypedChunk,
     Usage,
 )
 from g4ftrio._words.errors import (
@@ -40,6 +38,7 @@ from g4ftrio.dialects._base import SocketDialect
 from g4ftrio.dialects.gemini_live import GeminiLive, GeminiLiveDialogue
 from g4ftrio.simulator._gemini_live import GeminiLive as Simulated
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark
+from tests.dialects.tapes import check_alike, check_batchings, drained
 
 TAPES = Path(__file__).parent / "tapes" / "gemini_live"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -106,9 +105,7 @@ def frames_of(name: str) -> list[bytes]:
 
 
 def read(*batches: list[bytes]) -> tuple[list[Chunk], GeminiLiveDialogue]:
-    dialogue = begin()
-    chunks = [chunk for batch in batches for chunk in dialogue.feed(batch)]
-    return chunks + dialogue.close(), dialogue
+    return drained(begin(), *batches)
 
 
 def failure(*frames: bytes) -> ProviderError:
@@ -203,12 +200,7 @@ def test_every_tape_has_its_expected_chunks_here() -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_tape_gives_exactly_its_chunks_however_its_messages_are_batched(name: str) -> None:
-    frames = frames_of(name)
-    for seams in range(2 ** (len(frames) - 1)):
-        borders = [0, *(i for i in range(1, len(frames)) if seams >> (i - 1) & 1), len(frames)]
-        chunks, dialogue = read(*(frames[start:end] for start, end in pairwise(borders)))
-        assert chunks == ANSWERS[name]
-        assert (dialogue.error, dialogue.done, dialogue.finished) == (None, True, True)
+    check_batchings(read, frames_of(name), ANSWERS[name])
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -305,12 +297,7 @@ MESSAGES = st.dictionaries(st.sampled_from(KINDS), CONTENTS, max_size=2).map(lam
 @given(st.lists(MESSAGES | st.binary(max_size=8), max_size=6))
 @settings(deadline=None, max_examples=100)
 def test_whatever_comes_gives_chunks_or_a_typed_error(frames: list[bytes]) -> None:
-    together, one = read(frames)
-    singly, other = read(*([frame] for frame in frames))
-    assert together == singly
-    assert str(one.error) == str(other.error)
-    assert one.error is None or isinstance(one.error, ProviderError)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in together)
+    check_alike(read, frames)
 
 
 # Both halves, one against the other

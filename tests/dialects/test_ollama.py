@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from g4ftrio._words.chunks import (
     ToolCall,
     ToolCallDelta,
     ToolCalls,
-    TypedChunk,
     Usage,
 )
 from g4ftrio._words.errors import (
@@ -38,6 +36,7 @@ from g4ftrio.dialects._base import Decoder, Dialect
 from g4ftrio.dialects.ollama import Ollama, OllamaDecoder
 from g4ftrio.providers import resolve
 from g4ftrio.simulator import Service, serve
+from tests.dialects.tapes import check_alike, check_batchings, check_cuts, drained
 
 TAPES = Path(__file__).parent / "tapes" / "ollama"
 
@@ -144,9 +143,7 @@ def frames_of(name: str) -> list[bytes]:
 
 
 def decode(*batches: list[bytes]) -> tuple[list[Chunk], OllamaDecoder]:
-    decoder = Ollama().decoder()
-    chunks = [chunk for batch in batches for chunk in decoder.feed(batch)]
-    return chunks + decoder.close(), decoder
+    return drained(Ollama().decoder(), *batches)
 
 
 def line(**message: Any) -> bytes:
@@ -181,38 +178,19 @@ def test_every_tape_has_its_expected_chunks_here() -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_tape_gives_exactly_its_chunks(name: str) -> None:
-    chunks, decoder = decode(frames_of(name))
-    assert decoder.error is None
-    assert decoder.done
-    assert decoder.finished
-    assert chunks == ANSWERS[name]
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_chunks_do_not_depend_on_how_lines_are_batched(name: str) -> None:
-    frames = frames_of(name)
-    for seams in range(2 ** (len(frames) - 1)):
-        borders = [0, *(i for i in range(1, len(frames)) if seams >> (i - 1) & 1), len(frames)]
-        chunks, decoder = decode(*(frames[start:end] for start, end in pairwise(borders)))
-        assert chunks == ANSWERS[name]
-        assert decoder.error is None
+def test_a_tape_gives_exactly_its_chunks_however_its_lines_are_batched(name: str) -> None:
+    check_batchings(decode, frames_of(name), ANSWERS[name])
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_tape_that_is_cut_at_any_byte_is_whole_or_truncated(name: str) -> None:
-    tape = (TAPES / name).read_bytes()
-    expected = ANSWERS[name]
-    text = "".join(chunk for chunk in expected if isinstance(chunk, str))
-    for cut in range(len(tape)):
-        framer = Ollama().framer("application/json" if name.endswith(".json") else "application/x-ndjson")
-        chunks, decoder = decode(framer.feed(tape[:cut]) + framer.close())
-        assert text.startswith("".join(chunk for chunk in chunks if isinstance(chunk, str)))
-        if decoder.error is None:
-            assert chunks == expected
-        else:
-            assert isinstance(decoder.error, TruncatedError)
-            assert not any(isinstance(chunk, ToolCalls | FinishReason | Usage) for chunk in chunks)
+    kind = "application/json" if name.endswith(".json") else "application/x-ndjson"
+
+    def lines(tape: bytes) -> list[bytes]:
+        framer = Ollama().framer(kind)
+        return framer.feed(tape) + framer.close()
+
+    check_cuts(decode, lines, (TAPES / name).read_bytes(), ANSWERS[name], never=(Usage,))
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -324,12 +302,7 @@ FRAMES = LINES.map(lambda value: json.dumps(value).encode()) | st.binary(min_siz
 @given(st.lists(FRAMES | st.just(line(content="x")), max_size=6))
 @settings(deadline=None, max_examples=150)
 def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
-    together, one = decode(frames)
-    singly, other = decode(*([frame] for frame in frames))
-    assert together == singly
-    assert str(one.error) == str(other.error)
-    assert one.error is None or isinstance(one.error, ProviderError)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in together)
+    check_alike(decode, frames)
 
 
 # --- requests ---

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from g4ftrio._words.chunks import (
     ToolCall,
     ToolCallDelta,
     ToolCalls,
-    TypedChunk,
     Usage,
 )
 from g4ftrio._words.errors import (
@@ -38,6 +36,7 @@ from g4ftrio.dialects.openai_realtime import OpenAIRealtime, RealtimeDialogue
 from g4ftrio.simulator._openai_realtime import OpenAIRealtime as OtherSide
 from g4ftrio.simulator._socket_wire import Session, SocketWire
 from g4ftrio.simulator._wire import Ask, Frame, Item, Mark
+from tests.dialects.tapes import check_alike, check_batchings, check_cuts, drained
 
 TAPES = Path(__file__).parent / "tapes" / "openai_realtime"
 
@@ -117,9 +116,7 @@ def items(messages: Any, **how: Any) -> list[Any]:
 
 
 def decode(*batches: list[bytes]) -> tuple[list[Chunk], RealtimeDialogue]:
-    dialogue = ask()
-    chunks = [chunk for batch in batches for chunk in dialogue.feed(batch)]
-    return chunks + dialogue.close(), dialogue
+    return drained(ask(), *batches)
 
 
 def event(kind: str, **told: Any) -> bytes:
@@ -144,37 +141,13 @@ def test_every_tape_has_its_expected_chunks_here() -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_tape_gives_exactly_its_chunks(name: str) -> None:
-    chunks, dialogue = decode(frames_of(name))
-    assert dialogue.error is None
-    assert dialogue.done
-    assert dialogue.finished
-    assert chunks == ANSWERS[name]
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_chunks_do_not_depend_on_how_messages_are_batched(name: str) -> None:
-    frames = frames_of(name)
-    assert decode(*([frame] for frame in frames))[0] == ANSWERS[name]
-    for first, second in [(i, j) for i in range(len(frames)) for j in range(i, len(frames))]:
-        borders = [0, first, second, len(frames)]
-        chunks, dialogue = decode(*(frames[start:end] for start, end in pairwise(borders) if start < end))
-        assert chunks == ANSWERS[name]
-        assert dialogue.error is None
+def test_a_tape_gives_exactly_its_chunks_however_its_messages_are_batched(name: str) -> None:
+    check_batchings(decode, frames_of(name), ANSWERS[name])
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_tape_that_is_cut_at_any_byte_is_whole_or_truncated(name: str) -> None:
-    tape = (TAPES / name).read_bytes()
-    written = "".join(chunk for chunk in ANSWERS[name] if isinstance(chunk, str))
-    for cut in range(len(tape)):
-        chunks, dialogue = decode(tape[:cut].splitlines())
-        assert written.startswith("".join(chunk for chunk in chunks if isinstance(chunk, str)))
-        if dialogue.error is None:
-            assert chunks == ANSWERS[name]
-        else:
-            assert isinstance(dialogue.error, TruncatedError)
-            assert not any(isinstance(chunk, ToolCalls | FinishReason | Usage) for chunk in chunks)
+    check_cuts(decode, bytes.splitlines, (TAPES / name).read_bytes(), ANSWERS[name], never=(Usage,))
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -301,12 +274,7 @@ FRAMES = (JSON | EVENTS).map(lambda value: json.dumps(value).encode()) | st.bina
 @given(st.lists(FRAMES | st.just(text("x")), max_size=6))
 @settings(deadline=None, max_examples=150)
 def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
-    together, one = decode(frames)
-    singly, other = decode(*([frame] for frame in frames))
-    assert together == singly
-    assert str(one.error) == str(other.error)
-    assert one.error is None or isinstance(one.error, ProviderError)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in together)
+    check_alike(decode, frames)
 
 
 # --- what is said ---

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import logging
-from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from g4ftrio._framing import SSE, NamedFrame
+from g4ftrio._framing import NamedFrame
 from g4ftrio._words.chunks import (
     AudioResponse,
     Chunk,
@@ -27,11 +26,11 @@ from g4ftrio._words.chunks import (
     ToolCall,
     ToolCallDelta,
     ToolCalls,
-    TypedChunk,
     Usage,
 )
 from g4ftrio._words.errors import APIResponseValidationError, APIStatusError, ProviderError, TruncatedError
 from g4ftrio.dialects.openai_responses import OpenAIResponses, OpenAIResponsesDecoder
+from tests.dialects.tapes import check_alike, check_batchings, check_cuts, drained, events, mangled
 
 TAPES = Path(__file__).parent / "tapes" / "openai_responses"
 
@@ -48,8 +47,7 @@ def frames_of(name: str) -> list[bytes]:
         return [tape]
     if name.endswith(".jsonl"):
         return tape.splitlines()
-    framer = SSE()
-    return framer.feed(tape) + framer.close()
+    return events(tape)
 
 
 STORED = Conversation("", {"response_id": "resp_6890f1"})
@@ -176,9 +174,7 @@ STREAMS = sorted(name for name in ANSWERS if name.endswith(".sse"))
 
 
 def decode(*batches: list[bytes]) -> tuple[list[Chunk], OpenAIResponsesDecoder]:
-    decoder = OpenAIResponses().decoder()
-    chunks = [chunk for batch in batches for chunk in decoder.feed(batch)]
-    return chunks + decoder.close(), decoder
+    return drained(OpenAIResponses().decoder(), *batches)
 
 
 def event(kind: str, **fields: Any) -> bytes:
@@ -219,39 +215,13 @@ def test_every_tape_has_its_expected_chunks_here() -> None:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_tape_gives_exactly_its_chunks(name: str) -> None:
-    chunks, decoder = decode(frames_of(name))
-    assert decoder.error is None
-    assert decoder.done
-    assert chunks == ANSWERS[name]
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in chunks)
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_chunks_do_not_depend_on_how_frames_are_batched(name: str) -> None:
-    frames = frames_of(name)
-    seams = [every for most in (0, 1, 2) for every in combinations(range(1, len(frames)), most)]
-    for borders in [*seams, tuple(range(1, len(frames)))]:
-        chunks, decoder = decode(*(frames[start:end] for start, end in pairwise((0, *borders, len(frames)))))
-        assert chunks == ANSWERS[name]
-        assert decoder.error is None
+def test_a_tape_gives_exactly_its_chunks_however_its_frames_are_batched(name: str) -> None:
+    check_batchings(decode, frames_of(name), ANSWERS[name])
 
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_tape_that_is_cut_at_any_byte_is_whole_or_truncated(name: str) -> None:
-    tape = (TAPES / name).read_bytes()
-    expected = ANSWERS[name]
-    whole_text = "".join(chunk for chunk in expected if isinstance(chunk, str))
-    for cut in range(len(tape)):
-        framer = SSE()
-        chunks, decoder = decode(framer.feed(tape[:cut]) + framer.close())
-        if decoder.error is None:
-            assert decoder.done
-            assert chunks == expected
-        else:
-            assert isinstance(decoder.error, TruncatedError)
-            assert whole_text.startswith("".join(chunk for chunk in chunks if isinstance(chunk, str)))
-            assert not any(isinstance(chunk, ToolCalls | FinishReason | Conversation) for chunk in chunks)
+    check_cuts(decode, events, (TAPES / name).read_bytes(), ANSWERS[name], never=(Conversation,))
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -574,26 +544,13 @@ EVENTS = JSON | st.fixed_dictionaries(
 FRAMES = EVENTS.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=8) | st.just(text("x"))
 
 
-def alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
-    together, one = decode(frames)
-    singly, other = decode(*([frame] for frame in frames))
-    assert together == singly
-    assert repr(one.error) == repr(other.error)
-    assert one.error is None or isinstance(one.error, ProviderError)
-    assert all(type(chunk) is str or isinstance(chunk, TypedChunk) for chunk in together)
-
-
 @given(st.lists(FRAMES, max_size=6))
 @settings(deadline=None, max_examples=200)
 def test_whatever_comes_gives_chunks_or_a_typed_error_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
-    alike_in_one_batch_and_one_by_one(frames)
+    check_alike(decode, frames)
 
 
-@given(st.lists(st.sampled_from(STREAMS).flatmap(lambda name: st.sampled_from(frames_of(name))), max_size=8), st.data())
+@given(mangled([frames_of(name) for name in STREAMS]))
 @settings(deadline=None, max_examples=100)
-def test_shuffled_and_shortened_frames_are_alike_in_one_batch_and_one_by_one(
-    frames: list[bytes], data: st.DataObject
-) -> None:
-    alike_in_one_batch_and_one_by_one(
-        [frame[: data.draw(st.integers(0, len(frame)))] if data.draw(st.booleans()) else frame for frame in frames]
-    )
+def test_shuffled_and_shortened_frames_are_alike_in_one_batch_and_one_by_one(frames: list[bytes]) -> None:
+    check_alike(decode, frames)

@@ -7,6 +7,7 @@ their client gone before the program does anything else. Others end with a strea
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -74,14 +75,13 @@ INTERRUPTED = """if True:
         sys.stdin.readline()
 """
 ENDING = """if True:
-    import asyncio, sys
+    import asyncio, os, sys
     import trio
     import g4ftrio
     from anyio.from_thread import start_blocking_portal
     from g4ftrio.providers import OpenAICompatible
 
-    how, bases = sys.argv[1], sys.argv[2:]
-    entrants = [OpenAICompatible(model="m", api_base=base) for base in bases]
+    entrants = [OpenAICompatible(model="m", api_base=base) for base in sys.argv[1:3]]
 
     async def settle():
         global stream
@@ -93,7 +93,14 @@ ENDING = """if True:
             await anext(stream)
             sys.exit(0)
 
-    print("begun", flush=True)
+    g4ftrio.open_http_client()  # loads what is loaded late
+    for how in sys.argv[3:]:
+        if not (child := os.fork()):
+            break
+        print(how, os.waitpid(child, 0)[1], flush=True)
+    else:
+        how = "nothing"
+
     match how:
         case "settled on asyncio":
             asyncio.run(settle())
@@ -191,13 +198,15 @@ def test_on_trio_no_ctrl_c_comes_in_the_midst_of_an_entrant_s_task() -> None:
     assert protected == [True, False]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_program_that_ends_with_a_stream_open_ends_in_silence(fleet: ThreadFleet) -> None:
-    running = {how: start(ENDING, how, *bases(fleet, "slow", "never")) for how in ENDS}
-    try:
-        ended = {how: (process.communicate(timeout=30), process.returncode) for how, process in running.items()}
-    finally:
-        for process in running.values():
+    """Each ending is a fork of one program that has loaded everything and run nothing."""
+    with start(ENDING, *bases(fleet, "slow", "never"), *ENDS) as process:
+        try:
+            output, errors = process.communicate(timeout=60)
+        finally:
             process.kill()
-    assert ended == dict.fromkeys(ENDS, (("begun\n", ""), 0))
+    assert (output.splitlines(), errors) == ([f"{how} 0" for how in ENDS], "")
     fleet.quiet()
+    assert [exchange.outcome for exchange in fleet["slow"].log[-len(ENDS) :]] == ["client_gone"] * len(ENDS)
     assert not any(service.connections for service in fleet.values())

@@ -79,12 +79,21 @@ def _child(loop: str, remote: Remote, seed: int, number: int, begun: _Begun) -> 
             said.append(repr(error))
     else:
         said.append("the interruption was lost")
-    gc.collect()
     if loop == "trio":
         said = [each for each in said if not any(words in each for words in _UNAVOIDABLE)]
-    if (now := _files()) > before:
-        said.append(f"{now - before} descriptors are left")
+    if left := _left(before):
+        said.append(f"{left} descriptors are left")
     return said
+
+
+def _left(before: int) -> int:
+    """How many descriptors more there are, when the threads of synchronous races have ended."""
+    for _ in range(100):
+        gc.collect()
+        if (left := _files() - before) <= 0:
+            return 0
+        time.sleep(0.05)
+    return left
 
 
 def _files() -> int:

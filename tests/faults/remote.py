@@ -254,7 +254,7 @@ async def _pass(source: ByteStream, target: ByteStream | None) -> None:
         async for data in source:
             if target is not None:
                 await target.send(data)
-    except (OSError, anyio.BrokenResourceError):
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream):  # the last from within TLS, on a send too
         return
 
 

@@ -3,7 +3,8 @@
 A marked key is given in each of the ways there are (``KINDS``) to a service that does to it what it wants (``ANSWERS``,
 most of which repeat all that they were sent, in many encodings). Then ``Mark`` walks over everything that came of it:
 error, stream, completion, report and its drawings, events, the provider itself, every log record of every library at
-DEBUG, output and files. ``g4ftrio/_secrets.py`` says what is promised, ``tests/faults/marks.py`` what is looked at.
+DEBUG, output and files. ``g4ftrio/_words/secrets.py`` says what is promised, ``tests/faults/marks.py`` what is looked
+at.
 
 Short: every answer for a key over our own transport and some over httpx's, every kind with some of the answers, all
 wires with all faults of the simulator, every declared provider with a key in the environment, the synchronous forms,

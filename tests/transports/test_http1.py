@@ -535,11 +535,16 @@ async def test_a_full_pool_times_out_and_names_its_limit() -> None:
 
 
 async def test_places_come_back_whatever_happens() -> None:
+    async def asked(peer: Peer) -> None:
+        await peer.request()
+        scope.cancel()
+        await peer.gone()
+
     async with (
-        Service(silent, closing, answering(head(b"x"))) as service,
+        Service(asked, closing, answering(head(b"x"))) as service,
         Http1Transport(max_connections=1) as transport,
     ):
-        with anyio.move_on_after(0.02):
+        with anyio.CancelScope() as scope:
             await transport.handle_async_request(get(service))
         with pytest.raises(httpx.RemoteProtocolError):
             await transport.handle_async_request(get(service))

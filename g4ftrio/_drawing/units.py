@@ -30,7 +30,8 @@ def duration(seconds: float | None, *, count: int = 3) -> str:
     """Give seconds with the unit that suits."""
     if seconds is None:
         return _NONE
-    size, unit = next((each for each in _UNITS if abs(seconds) >= each[0]), _UNITS[-1])
+    rounded = float(f"{abs(seconds):.{count}g}")  # 999.9 ms are 1 s
+    size, unit = next((each for each in _UNITS if rounded >= each[0]), _UNITS[-1])
     return "0" if seconds == 0 else f"{_trimmed(figures(seconds / size, count))} {unit}"
 
 
