@@ -15,17 +15,23 @@ from typing import NamedTuple
 __all__ = ("ENVIRONMENTS", "PINS", "Certificate", "Environment", "certificate", "default_folder", "here", "prepare")
 
 PINS = {
+    "aiperf": "0.13.0",
     "aiohttp": "3.14.5",
     "anthropic": "2.11.0",
     "any-llm-sdk": "1.40.2",
     "anyio": "4.16.0",
+    "click": "8.5.1",
+    "datasets": "4.8.5",
     "g4f": "8.8.6",
+    "guidellm": "0.3.1",  # from 0.4 on it needs torch
     "httpcore": "1.0.9",
     "httpx": "0.28.1",
     "httpx2": "2.16.2",
     "litellm": "1.106.2",
     "openai": "3.52.0",
     "pydantic-ai-slim": "2.68.0",
+    "rich": "15.0.0",
+    "transformers": "4.57.6",
     "trio": "0.35.0",
     "trustme": "1.2.1",
     "uvloop": "0.23.0",
@@ -33,6 +39,7 @@ PINS = {
 
 ENVIRONMENTS = {
     "g4ftrio": ("anyio", "httpx", "trio"),  # and the checkout itself
+    "g4ftrio-cli": ("anyio", "click", "httpx", "rich", "trio"),
     "sockets": ("trio",),
     "httpx": ("anyio", "httpcore", "httpx"),
     "httpx2": ("anyio", "httpx2"),
@@ -43,8 +50,11 @@ ENVIRONMENTS = {
     "any-llm": ("any-llm-sdk[openai]", "anyio", "httpx2", "openai"),
     "pydantic-ai": ("anyio", "httpx2", "openai", "pydantic-ai-slim[openai]"),
     "litellm": ("aiohttp", "anyio", "httpx", "litellm"),
+    "aiperf": ("aiperf",),
+    "guidellm": ("datasets", "guidellm", "transformers"),
     "trustme": ("trustme",),  # for the server's certificate
 }
+_EXTRAS = {"g4ftrio": "", "g4ftrio-cli": "[cli]"}  # of the checkout, by environment
 _HARNESS = ("trio", "uvloop")  # the loops, in every environment; installed when the size has been taken
 
 
@@ -83,10 +93,11 @@ def prepare(name: str, folder: Path, source: Path) -> Environment:
     mark = hashlib.sha256(f"{sys.version}{wanted}{_HARNESS}".encode()).hexdigest()[:8]
     place = folder / f"{name}-{mark}"
     notes = place / "environment.json"
-    if name == "g4ftrio" and notes.exists():
-        _pip(place, "install", str(source))  # pip installs a directory anew, whatever its version
-    elif not notes.exists():
-        notes.write_text(json.dumps(_made(place, [*wanted, *([str(source)] if name == "g4ftrio" else [])])))
+    ours = [f"{source}{_EXTRAS[name]}"] if name in _EXTRAS else []
+    if not notes.exists():
+        notes.write_text(json.dumps(_made(place, [*wanted, *ours])))
+    elif ours:
+        _pip(place, "install", *ours)  # pip installs a directory anew, whatever its version
     return Environment(**json.loads(notes.read_text()))
 
 

@@ -13,7 +13,7 @@ from peers import PEERS
 from question import OURS, Bar, Case, Column, Question, Row
 from questions import NAMES
 
-__all__ = ("between", "preface", "report", "rows_of", "section")
+__all__ = ("between", "markdown", "preface", "report", "rows_of", "section")
 
 _MARKS = {"ours": "**", "floor": "*", "peer": ""}
 _MARK_OF = {peer.name: _MARKS[peer.kind] for peer in PEERS}
@@ -70,9 +70,9 @@ def section(name: str, results: Mapping[str, Any]) -> str:
     parts = [
         f"### {question.title}",
         f"{question.says} Measured {found['date']}: {how}.",
-        _markdown(table.lines()),
+        markdown(table.lines()),
         "\n".join(table.missing()),
-        _markdown(table.judgement()),
+        markdown(table.judgement()),
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -152,7 +152,7 @@ class Table:
         return value / base if value is not None and base else None
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
     """A table; short lines are filled up."""
     if not lines:
         return ""

@@ -4,9 +4,9 @@ What an answer is like stands in the path, so that the base URL of any SDK carri
 
     http://127.0.0.1:8000/events-1000/write-1/every-400/v1/chat/completions
 
-The paths end as OpenAI's and Anthropic's do, and so do the answers. ``python server.py CHAIN KEY`` prints its three
-ports as JSON and serves until its standard input ends: one port speaks HTTP, one HTTPS with that certificate, and the
-third is the control: each line ``state`` or ``release`` is answered with a line of JSON.
+The paths end as OpenAI's and Anthropic's do, and so do the answers; ``/models`` lists one. ``python server.py CHAIN
+KEY`` prints its three ports as JSON and serves until its standard input ends: one port speaks HTTP, one HTTPS with that
+certificate, and the third is the control: each line ``state`` or ``release`` is answered with a line of JSON.
 
 Its own cost is part of what is measured, as a row of its own. Two things keep it low: a body is one buffer that is
 sliced, and the times are kept in a heap, awaited by ``select`` on the epoll descriptor because ``epoll`` knows
@@ -31,6 +31,8 @@ __all__ = ("Plan", "Server")
 
 _BACKLOG = 4096
 _SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_MODELS = b'{"object":"list","data":[{"id":"m","object":"model","created":0,"owned_by":"benchmarks"}]}'
+_LISTED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(_MODELS), _MODELS)
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -44,6 +46,7 @@ class Plan(NamedTuple):
     :ivar head: µs until the head is sent
     :ivar first: µs from the head to the first write; with 0 they are one
     :ivar hold: whether everything after the first write waits until the control says ``release``
+    :ivar usage: whether the end of a completion says how many tokens there were
     :ivar word: what each token says, before the space or the full stop at its end
     """
 
@@ -54,6 +57,7 @@ class Plan(NamedTuple):
     head: int = 0
     first: int = 0
     hold: int = 0
+    usage: int = 0
     word: str = "token"
 
     @classmethod
@@ -77,6 +81,8 @@ class Answer(NamedTuple):
 def answer_to(path: str) -> Answer:
     """Render the answer to a path."""
     plan = Plan.of(path)
+    if path.endswith("/models"):
+        return Answer(plan, ((memoryview(_LISTED), 0),))
     events = (_messages if path.endswith("/messages") else _completions)(plan)
     size = plan.write or len(events)
     writes = [(_chunked(events[at : at + size], plan.chunk), size) for at in range(0, len(events), size)]
@@ -96,7 +102,7 @@ def _chunked(events: list[bytes], size: int) -> bytes:
 def _completions(plan: Plan) -> list[bytes]:
     """OpenAI's chat completions: the role, the tokens, a finish reason and ``[DONE]``; about 305 bytes an event."""
 
-    def event(delta: dict[str, str], reason: str | None = None) -> bytes:
+    def event(delta: dict[str, str], reason: str | None = None, **more: object) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         chunk = {
             "id": "chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG",
@@ -108,12 +114,15 @@ def _completions(plan: Plan) -> list[bytes]:
             "choices": [choice],
             "usage": None,
             "obfuscation": "Jq8mNv2x",
+            **more,
         }
         return b"data: %s\n\n" % json.dumps(chunk, separators=(",", ":")).encode()
 
     start = event({"role": "assistant", "content": ""})
     tokens = _tokens(plan, lambda text: event({"content": text}))
-    return [start + tokens[0], *tokens[1:], event({}, "stop") + b"data: [DONE]\n\n"]
+    spent = {"prompt_tokens": 9, "completion_tokens": plan.events, "total_tokens": 9 + plan.events}
+    usage = event({}, choices=[], usage=spent) if plan.usage else b""
+    return [start + tokens[0], *tokens[1:], event({}, "stop") + usage + b"data: [DONE]\n\n"]
 
 
 def _messages(plan: Plan) -> list[bytes]:

@@ -269,6 +269,15 @@ def test_too_many_errors_end_it(run: Run, fleet: Fleet, tmp_path: Path) -> None:
     assert 10 <= len(read(jsonl).records) < 30
 
 
+def test_a_rate_that_this_machine_cannot_hold_is_told(run: Run, fleet: Fleet, tmp_path: Path) -> None:
+    told = run("-p", fleet("swift").spec, "--rate", "1000000", "--count", "200", "--json", str(tmp_path / "sum.json"))
+    assert "the rate was more than this machine or max_active holds" in told.err
+    (target,) = json.loads((tmp_path / "sum.json").read_text())["targets"].values()
+    queue, waited, asked = (target["measures"][name]["mean"] for name in ("queue", "scheduled", "end_to_end"))
+    assert queue > 0.01
+    assert waited == pytest.approx(queue + asked)
+
+
 def test_a_key_is_shown_nowhere(run: Run, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_COMPATIBLE_API_KEY", SECRET)
     files = {name: tmp_path / f"run.{name}" for name in ("json", "jsonl", "csv", "html")}

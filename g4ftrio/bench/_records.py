@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from g4ftrio.bench._statistics import Statistics
+
 __all__ = ("Ending", "EntrantRecord", "RequestRecord", "Run", "Setup")
 
 
@@ -95,12 +97,14 @@ class Ending(Struct, frozen=True, kw_only=True):
     :ivar cpu_seconds: of the thread that ran it, whatever else that thread did included
     :ivar reason: all was done, somebody stopped it, too many requests failed, or ``max_cost`` was reached
     :ivar costs: what was spent at most, by target, in the currency of the prices; empty where there were none
+    :ivar lateness: seconds by which its thread noticed too late what came, looked at 16 times a second
     """
 
     seconds: float
     cpu_seconds: float
     reason: Literal["complete", "interrupted", "errors", "cost"] = "complete"
     costs: dict[str, float] = {}
+    lateness: Statistics | None = None
 
 
 class Run(Struct, frozen=True, kw_only=True):

@@ -28,12 +28,14 @@ from g4ftrio._words.request import ChatParams
 from g4ftrio._words.timeouts import TimeoutTypes
 from g4ftrio.bench._chance import chance
 from g4ftrio.bench._file import Writer
+from g4ftrio.bench._lateness import Lateness
 from g4ftrio.bench._load import Load, OpenLoad, Users, arrivals, plain_load
 from g4ftrio.bench._options import Options, RunOptions
 from g4ftrio.bench._prompts import Prompt, Prompts, PromptTypes, prompts as read_prompts
 from g4ftrio.bench._reading import Reading
 from g4ftrio.bench._records import Ending, RequestRecord, Run, Setup
 from g4ftrio.bench._spending import Spending
+from g4ftrio.bench._statistics import Statistics
 from g4ftrio.bench._targets import Target, TargetTypes, check_reachable, open_client, resolved
 from g4ftrio.transports.http import _version
 
@@ -157,10 +159,13 @@ class _Run:
             self._clock = clock()
             self._start, began = self._clock(), thread_time()
             stop.ends(partial(self._end, "interrupted"))
-            await self._ask_all()
-            cpu_seconds = thread_time() - began
+            lateness = await self._ask_all()
             ending = Ending(
-                seconds=self._now(), cpu_seconds=cpu_seconds, reason=self._reason, costs=self.spending.costs
+                seconds=self._now(),
+                cpu_seconds=thread_time() - began,
+                reason=self._reason,
+                costs=self.spending.costs,
+                lateness=lateness,
             )
         if to is not None:
             to.end(ending)
@@ -169,7 +174,18 @@ class _Run:
     def _now(self) -> float:
         return self._clock() - self._start
 
-    async def _ask_all(self) -> None:
+    async def _ask_all(self) -> Statistics:
+        """Ask, and give how late the loop was meanwhile."""
+        lateness = Lateness(self._clock)
+        async with Tasks() as beside:
+            beside.start_soon(lateness.watch, name="lateness")
+            try:
+                await self._ask_each()
+            finally:
+                lateness.stop()
+        return lateness.statistics()
+
+    async def _ask_each(self) -> None:
         failure: BaseException | None = None
         with self._scope:
             async with Tasks() as tasks:

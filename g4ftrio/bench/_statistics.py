@@ -37,7 +37,8 @@ class Statistics(Struct, frozen=True, kw_only=True):
     100, p99.9 takes 1,000. Between two values it is interpolated, as numpy does by default.
 
     :ivar sd: the sample's standard deviation, None of one value
-    :ivar intervals: of each percentile that is given, from a bootstrap
+    :ivar intervals: of each percentile for which there are enough values, from a bootstrap: p50 takes 6 values, p90
+        takes 36, p99 takes 368, p99.9 takes 3,688. Of fewer, all may well lie below it, and nothing says how far
     """
 
     count: int = 0
@@ -118,7 +119,9 @@ class Sample:
             min=self.least,
             max=self.greatest,
             intervals={
-                name: interval(ordered, share, size=known, seed=seed) for name, share in given.items() if intervals
+                name: interval(ordered, share, size=known, seed=seed)
+                for name, share in given.items()
+                if intervals and share**known <= (1 - _LEVEL) / 2
             },
             **{name: percentile(ordered, share) for name, share in given.items()},
         )

@@ -17,7 +17,7 @@ from g4ftrio.bench._statistics import Interval, Sample, Statistics, difference, 
 __all__ = ("Comparison", "Summary", "Tally", "TargetSummary", "request_rows", "summarize", "summary_rows")
 
 _COMPARED = ("first_token", "first_content", "per_output_token", "end_to_end", "scheduled")
-_LATE = 0.02  # seconds of queueing at p95 from which it is said
+_LATE = 0.02  # seconds at p95, of sending or of noticing, from which it is said
 _BUSY = 0.7  # of one core, from which the client may be what is measured
 _EARLY = {"errors": "too many requests failed", "cost": "one more request might have cost more than max_cost"}
 
@@ -71,6 +71,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     :ivar warnings: why it may not say what it seems to
     :ivar cpu_per_request: seconds of this machine's work for each, whatever else its thread did included
     :ivar cpu_per_piece: the same for each piece of an answer
+    :ivar lateness: seconds by which it noticed too late what came: times may be that much too long
     """
 
     targets: dict[str, TargetSummary]
@@ -78,6 +79,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     cpu_per_request: float | None = None
     cpu_per_piece: float | None = None
+    lateness: Statistics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -131,6 +133,7 @@ class Tally:
             warnings=tuple(_warnings(targets, ending)),
             cpu_per_request=cpu / self._requests if cpu is not None and self._requests else None,
             cpu_per_piece=cpu / self._pieces if cpu is not None and self._pieces else None,
+            lateness=ending.lateness if ending else None,
         )
 
     def _comparisons(self) -> Iterator[Comparison]:
@@ -214,6 +217,11 @@ def _warnings(targets: Mapping[str, TargetSummary], ending: Ending | None) -> It
                 f"{name}: requests were sent up to {late:.3g} s late (p95 of `queue`): the rate was more than this "
                 f"machine or max_active holds. `scheduled` counts the waiting, `end_to_end` does not."
             )
+    if ending is not None and ending.lateness is not None and (ending.lateness.p95 or 0) > _LATE:
+        yield (
+            f"this machine noticed up to {ending.lateness.p95:.3g} s too late what came (p95): "
+            f"that is how much too long the times may be."
+        )
     if ending is not None and ending.seconds > 0 and ending.cpu_seconds > _BUSY * ending.seconds:
         share = ending.cpu_seconds / ending.seconds
         yield f"this client's thread was busy for {share:.0%} of the run: some of what it measured is itself."

@@ -261,7 +261,10 @@ def _request_notes(run: Run, summary: Summary) -> Iterator[str]:
         yield "pieces: where a service does not count its tokens, each piece that came is taken for one"
     if summary.cpu_per_request is not None and summary.cpu_per_piece is not None:
         spent, each = duration(summary.cpu_per_request), duration(summary.cpu_per_piece)
-        yield f"this client's thread worked {spent} for each request, {each} for each piece"
+        yield f"this client's thread worked {spent} for each request, which is {each} for each piece"
+    if summary.lateness is not None and summary.lateness.p95 is not None:
+        late, later = duration(summary.lateness.p50), duration(summary.lateness.p95)
+        yield f"it noticed what came {late} late at p50, {later} at p95: times are that much too long"
 
 
 def _verdict(each: Comparison, does: str) -> str:

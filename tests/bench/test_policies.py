@@ -160,10 +160,10 @@ def test_what_cannot_be_estimated_is_told() -> None:
 async def test_policies_are_verified_by_asking() -> None:
     providers = {"a": Scripted("x", delay=1, name="a"), "b": Scripted("y", delay=3, name="b")}
     alone = await run(providers, Users(), count=10)
-    tried = {each.name: each for each in await verify_policies(alone, providers, [parallel(), staggered(0.5)], count=4)}
+    tried = {each.name: each for each in await verify_policies(alone, providers, [parallel(), staggered(0.5)], count=6)}
     assert [tried[name].measured.p50 for name in ("parallel()", "staggered(0.5)")] == [1, 1]
     assert all(each.agrees and each.estimated.p50 == 1 for each in tried.values())
     assert [each.measured_extra_calls for each in tried.values()] == [1, 1]
     slower = {"a": Scripted("x", delay=2, name="a"), "b": Scripted("y", delay=3, name="b")}
-    (changed,) = await verify_policies(alone, slower, [fallback()], count=4)
+    (changed,) = await verify_policies(alone, slower, [fallback()], count=6)
     assert (changed.agrees, changed.estimated.p50, changed.measured.p50) == (False, 1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -39,6 +40,15 @@ async def test_services_and_their_race_are_measured(tmp_path: Path) -> None:
     assert swift.measures["inter_token"].count == 24
     assert summary["race"].race is not None
     assert max(summary["race"].race.win_share.values()) == 1
+
+
+async def test_a_loop_that_is_busy_with_other_things_knows_how_late_it_noticed_what_came() -> None:
+    async with serve([Service("s", first_token=0.2, tokens=1)]) as fleet:
+        found = await run([fleet["s"].spec], Users(), count=2, on_record=lambda _: sleep(0.1))
+    assert found.ending is not None
+    assert found.ending.lateness is not None
+    assert found.ending.lateness.count > 0
+    assert (found.ending.lateness.max or 0) >= 0.03  # a look was due while it slept
 
 
 async def test_nobody_at_an_address_is_told_before_anything_is_sent() -> None:

@@ -7,7 +7,20 @@ import json
 import pytest
 
 from g4ftrio import SetupError
-from g4ftrio.bench import Ending, EntrantRecord, Goals, Run, Sweep, Tally, knees, request_rows, summarize, summary_rows
+from g4ftrio.bench import (
+    Ending,
+    EntrantRecord,
+    Goals,
+    Run,
+    Statistics,
+    Sweep,
+    Tally,
+    knees,
+    request_rows,
+    summarize,
+    summary_rows,
+    table,
+)
 from g4ftrio.bench._load import plain_load
 from g4ftrio.bench._records import RequestRecord
 from tests.bench.records import record, run_of, setup
@@ -76,6 +89,16 @@ def test_a_client_that_was_late_or_busy_says_so() -> None:
     ]
     assert (summary.cpu_per_request, summary.cpu_per_piece) == (9, 9 / 5)
     assert summarize(run_of(record(sent_at=10.0))).warnings == ()
+
+
+def test_a_client_that_noticed_late_what_came_says_by_how_much() -> None:
+    late, prompt = (Ending(seconds=10, cpu_seconds=1, lateness=Statistics.of([each] * 20)) for each in (0.03, 0.001))
+    run = Run(setup=setup(), records=(record(sent_at=10.0),), ending=late)
+    assert [warning.split(" (")[0] for warning in summarize(run).warnings] == [
+        "this machine noticed up to 0.03 s too late what came"
+    ]
+    assert "it noticed what came 30 ms late at p50, 30 ms at p95" in table(run, summarize(run))
+    assert summarize(Run(setup=setup(), records=(record(sent_at=10.0),), ending=prompt)).warnings == ()
 
 
 def test_a_target_that_was_never_asked_has_no_numbers() -> None:

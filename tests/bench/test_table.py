@@ -21,7 +21,7 @@ swift          3  1 (33.3 %)      2.14       0.714  the service's
 slow           3           0      2.20       0.732  pieces
 left out: 1 request of warmup
 pieces: where a service does not count its tokens, each piece that came is taken for one
-this client's thread worked 10 ms for each request, 3.33 ms for each piece
+this client's thread worked 10 ms for each request, which is 3.33 ms for each piece
 
 Latencies in milliseconds
 target  measure           p50  p90  p99  p99.9   mean   sd  samples
