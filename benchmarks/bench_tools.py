@@ -27,7 +27,7 @@ import environments
 from environments import Environment
 from report import between, markdown
 
-__all__ = ("main",)
+__all__ = ("main", "serving")
 
 HERE = Path(__file__).resolve().parent
 FIRST, GAP, TOKENS = 0.4, 0.02, 64
@@ -157,12 +157,12 @@ def _tokenizer(folder: Path) -> Path:
 
 @contextmanager
 def serving(certificate: environments.Certificate) -> Iterator[str]:
-    """Run the server; gives the address of the paced answer."""
+    """Run the server; gives its origin."""
     command = [sys.executable, str(HERE / "server.py"), str(certificate.chain), str(certificate.key)]
     with subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         port = json.loads(server.stdout.readline())["http"]
-        yield f"http://127.0.0.1:{port}/events-{TOKENS}/write-1/every-{GAP * 1e6:.0f}/first-{FIRST * 1e6:.0f}/usage-1"
+        yield f"http://127.0.0.1:{port}"
         server.communicate()
 
 
@@ -244,11 +244,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = {name: environments.prepare(name, options.venvs, HERE.parent) for name in sorted(names)}
     cells = [(name, users) for users in options.users for name in options.tools]
     samples: dict[tuple[str, int], list[Found]] = {cell: [] for cell in cells}
-    with serving(environments.certificate(options.venvs, found["trustme"].python)) as address:
+    plan = f"events-{TOKENS}/write-1/every-{GAP * 1e6:.0f}/first-{FIRST * 1e6:.0f}/usage-1"
+    with serving(environments.certificate(options.venvs, found["trustme"].python)) as origin:
         for number in range(options.rounds):
             for name, users in random.sample(cells, len(cells)):
                 tool = TOOLS[name]
-                sample = measure(tool, found[tool.environment], address, users, options.waves)
+                sample = measure(tool, found[tool.environment], f"{origin}/{plan}", users, options.waves)
                 samples[name, users].append(sample)
                 print(f"round {number + 1} of {options.rounds}: {users} users, {name}: {sample}", file=sys.stderr)
     told = figures(samples, options.waves)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -276,6 +278,16 @@ def test_a_rate_that_this_machine_cannot_hold_is_told(run: Run, fleet: Fleet, tm
     queue, waited, asked = (target["measures"][name]["mean"] for name in ("queue", "scheduled", "end_to_end"))
     assert queue > 0.01
     assert waited == pytest.approx(queue + asked)
+
+
+def test_requests_may_go_to_a_pipe_that_nobody_can_read_again(run: Run, fleet: Fleet, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        lines = reader.submit(pipe.read_bytes)
+        told = run("-p", fleet("swift").spec, "--count", "3", "--jsonl", str(pipe))
+        assert len(lines.result().splitlines()) == 5
+    assert told.table("Requests")[1][1] == "3"
 
 
 def test_a_key_is_shown_nowhere(run: Run, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

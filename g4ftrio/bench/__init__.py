@@ -11,7 +11,7 @@ What is seen of it: ``_table`` and ``_findings`` tables; ``_charts`` drawing, ``
 
 from __future__ import annotations
 
-from g4ftrio.bench._file import Writer, read
+from g4ftrio.bench._file import Writer, read, stored
 from g4ftrio.bench._knees import Knee, Step, knees
 from g4ftrio.bench._load import Bursts, Constant, Load, Poisson, Ramp, Sweep, Trace, Users
 from g4ftrio.bench._measures import MEASURES, Goals
@@ -71,6 +71,7 @@ __all__ = (
     "read_trace",
     "request_rows",
     "run",
+    "stored",
     "summarize",
     "summary_rows",
     "table",

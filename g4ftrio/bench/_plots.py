@@ -17,9 +17,9 @@ from g4ftrio._drawing.units import counted, duration, percent
 from g4ftrio.bench._charts import Bar, Level, Series, Span, bars, curves, levels, rates, ridges, style, timeline
 from g4ftrio.bench._measures import is_answered, tokens, values
 from g4ftrio.bench._records import RequestRecord, Run
+from g4ftrio.bench._statistics import Sample, Statistics
 
 if TYPE_CHECKING:
-    from g4ftrio.bench._statistics import Statistics
     from g4ftrio.bench._summary import Summary
 
 __all__ = ("Plot", "looks", "picture", "plots")
@@ -124,13 +124,13 @@ def _gaps(run: Run, summary: Summary) -> Plot | None:
 
 
 def _throughput(run: Run) -> Plot | None:
-    came = [record for record in run.records if record.first_token_at is not None]
-    if not came:
+    span = max((record.ended_at for record in run.records if record.first_token_at is not None), default=None)
+    if span is None:
         return None
-    span = max(record.ended_at for record in came) or 1.0
+    span = span or 1.0
     look = looks(run)
     series = [
-        Series(name, look[name], _per_second((record for record in came if record.target == name), span))
+        Series(name, look[name], _per_second((record for record in run.records if record.target == name), span))
         for name in run.setup.targets
     ]
     note = "Tokens of all requests together that came in each moment, warm-up included."
@@ -138,11 +138,13 @@ def _throughput(run: Run) -> Plot | None:
 
 
 def _timeline(run: Run) -> Plot | None:
-    records = sorted(run.records, key=lambda record: record.scheduled_at)
+    records = run.records
     if not records:
         return None
     rows = min(len(records), _ROWS)
-    shown = [records[index * len(records) // rows] for index in range(rows)]
+    places = {index * len(records) // rows for index in range(rows)}
+    chosen = (record for place, record in enumerate(records) if place in places)
+    shown = sorted(chosen, key=lambda record: record.scheduled_at)
     look = looks(run)
     spans = [_span(record, look[record.target]) for record in shown]
     note = (
@@ -181,12 +183,13 @@ def _errors(summary: Summary) -> Plot | None:
 def _series(run: Run, summary: Summary, measure: str) -> list[Series]:
     """Give the targets that have values of a measure, with their percentiles."""
     look = looks(run)
-    came: dict[str, list[float]] = {name: [] for name in run.setup.targets}
+    came = {name: Sample(seed=run.setup.seed) for name in run.setup.targets}
     for record in run.records:
         if record.phase == "measured" and is_answered(record):
-            came[record.target].extend(values(record, measure))
+            for value in values(record, measure):
+                came[record.target].add(value)
     return [
-        Series(name, look[name], sorted(each), _levels(summary.targets[name].measures[measure]))
+        Series(name, look[name], each.ordered(), _levels(summary.targets[name].measures[measure]))
         for name, each in came.items()
         if each
     ]
@@ -206,7 +209,9 @@ def _per_second(records: Iterable[RequestRecord], span: float) -> list[float]:
     """Give the tokens per second in each part of the time; those of a request came evenly in its pieces."""
     came = [0.0] * _PARTS
     for record in records:
-        pieces = list(accumulate(record.gaps, initial=record.first_token_at or 0.0))
+        if record.first_token_at is None:
+            continue
+        pieces = list(accumulate(record.gaps, initial=record.first_token_at))
         weight = tokens(record) / len(pieces)
         for at in pieces:
             came[min(int(at / span * _PARTS), _PARTS - 1)] += weight

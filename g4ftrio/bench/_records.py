@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -110,11 +111,12 @@ class Ending(Struct, frozen=True, kw_only=True):
 class Run(Struct, frozen=True, kw_only=True):
     """A whole run, or as much of it as there was time for.
 
+    :ivar records: in the order in which they ended; those of ``stored`` are read from their file each time
     :ivar interrupted: whether it was stopped before its end, or its file was cut
     :ivar ending: None where the file was cut
     """
 
     setup: Setup
-    records: tuple[RequestRecord, ...]
+    records: Sequence[RequestRecord]
     interrupted: bool = False
     ending: Ending | None = None

@@ -127,10 +127,9 @@ def warnings(run: Run, summary: Summary) -> list[str]:
     said = list(summary.warnings)
     if run.interrupted:
         said.insert(0, "the run was interrupted: this is what was measured until then.")
-    measured = [record for record in run.records if record.phase == "measured"]
-    if not measured:
+    if not any(record.phase == "measured" for record in run.records):
         said.append("no request was measured.")
-    elif all(record.error for record in measured):
+    elif all(record.error for record in run.records if record.phase == "measured"):
         said.append("every request failed.")
     return said
 
@@ -190,9 +189,12 @@ def races(summary: Summary) -> Grid:
 
 def errors(records: Iterable[RequestRecord]) -> Grid:
     """Tell what went wrong how often, with the words of the first time."""
-    failed = [record for record in records if record.error and record.phase == "measured"]
-    count = Counter((record.target, record.error) for record in failed)
-    said = {(record.target, record.error): record.message for record in reversed(failed)}
+    count = Counter[tuple[str, str]]()
+    said: dict[tuple[str, str], str] = {}
+    for record in records:
+        if record.error and record.phase == "measured":
+            count[record.target, record.error] += 1
+            said.setdefault((record.target, record.error), record.message)
     rows = tuple((*kind, f"{times:,}", excerpt(said[kind], 160)) for kind, times in count.most_common())
     return Grid(title="Errors", heads=("target", "error", "times", "the first one said"), rows=rows, words=(0, 1, 3))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from itertools import islice, takewhile
 from math import inf
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import anyio
@@ -29,8 +29,8 @@ from g4ftrio.bench import (
     Users,
     Verified,
     Writer,
-    read,
     run,
+    stored,
     summarize,
     verify_policies,
 )
@@ -85,24 +85,29 @@ class Order(Struct, kw_only=True, frozen=True):
 def bench(order: Order, loop: str) -> int:
     """Run a benchmark, tell what came of it, and give the exit status; interrupted, it tells what there is."""
     order.files.check(order.jsonl_to)
-    course = _Course(order)
-    status = anyio.run(_until_stopped, course, backend=loop)
-    if course.run is None:
-        return status
-    found = findings(course.run, order.goals)
-    if course.run.ending is not None and course.run.ending.costs:
-        found.append(costs(course.run.ending.costs))
+    with TemporaryDirectory(prefix="g4ftrio-") as folder:
+        course = _Course(order, Path(folder) / "run.jsonl")
+        status = anyio.run(_until_stopped, course, backend=loop)
+        return status if course.run is None else _told(course, course.run, status)
+
+
+def _told(course: _Course, measured: Run, status: int) -> int:
+    """Tell what came of it, and give the exit status."""
+    order = course.order
+    found = findings(measured, order.goals)
+    if measured.ending is not None and measured.ending.costs:
+        found.append(costs(measured.ending.costs))
     if course.verified:
         found.append(verified_grid(course.verified))
-    summary = summarize(course.run, goals=order.goals)
-    written = show(course.run, summary, order.files, found)
+    summary = summarize(measured, goals=order.goals)
+    written = show(measured, summary, order.files, found)
     return status or written or (0 if any(target.answered for target in summary.targets.values()) else FAILED)
 
 
 def report(paths: Sequence[Path], files: Files) -> int:
     """Tell what came of runs that were written down; of several, how they compare."""
     files.check()
-    runs = {name: read(path) for name, path in zip(_names(paths), paths, strict=True)}
+    runs = {name: stored(path) for name, path in zip(_names(paths), paths, strict=True)}
     whole = merged(runs)
     return show(whole, compared(runs, whole), files, findings(whole) if len(runs) == 1 else [])
 
@@ -112,10 +117,14 @@ async def _until_stopped(course: _Course) -> int:
 
 
 class _Course:
-    """A benchmark from the choice of the targets to the last answer."""
+    """A benchmark from the choice of the targets to the last answer.
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
+    :param spare: the file in which the requests are kept while it runs, where none is wanted
+    """
+
+    def __init__(self, order: Order, spare: Path) -> None:
+        self.order = order
+        self._spare = spare
         self._screen = Screen()
         self.stop = Stop()
         self.run: Run | None = None
@@ -131,7 +140,7 @@ class _Course:
         return 0
 
     async def _choose(self) -> None:
-        order = self._order
+        order = self.order
         if order.specs or order.races:
             races = [_race(specs, order) for specs in order.races]
             return await self._measure(resolved([*named(order.specs, order.model), *races]))
@@ -141,7 +150,7 @@ class _Course:
             return await self._measure(resolved([*providers, Race(as_providers(fleet), policy=order.policy)]))
 
     async def _measure(self, targets: Sequence[Target]) -> None:
-        order = self._order
+        order = self.order
         total = _total(order, len(targets))
         self._note(_announcement(targets, order, total))
         if order.dry_run:
@@ -149,10 +158,10 @@ class _Course:
             return
         asked = {target.name: target.provider for target in targets}
         gauge = choose(asked, total, quiet=order.quiet)
-        with nullcontext() if order.jsonl_to is None else Writer(order.jsonl_to) as writer:
+        with Writer(order.jsonl_to or self._spare) as writer:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(gauge.follow)
-                failure = await self._ask(asked, to=writer, on_record=gauge.add)
+                failure = await self._ask(asked, writer, on_record=gauge.add)
                 tasks.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -161,25 +170,29 @@ class _Course:
 
     def _quote(self, targets: Sequence[Target], total: int | None) -> None:
         """Tell what would be sent, and what it would cost."""
-        order = self._order
+        order = self.order
         spending = Spending(targets, order.prices, params=order.params, most=order.options["max_cost"])
         spending.check(order.prompts)
         rounds = None if total is None else total // len(targets)
         tell([quotes([target.name for target in targets], spending, order.prompts, rounds)], sys.stdout)
 
-    async def _ask(self, asked: Mapping[str, AbstractProvider], **more: Any) -> Exception | None:
-        """Run it; what is wrong is given, so that no group of errors is made of it."""
-        order = self._order
+    async def _ask(self, asked: Mapping[str, AbstractProvider], to: Writer, **more: Any) -> Exception | None:
+        """Run it; what is wrong is given, so that no group of errors is made of it.
+
+        The requests stay in the file, however many they are, but for one that cannot be read again: a pipe.
+        """
+        order = self.order
         known: dict[str, Any] = {"params": order.params, "timeout": order.timeout, "stop": self.stop}
-        known["prices"] = order.prices
+        known |= {"prices": order.prices, "to": to, "keep": not to.path.is_file()}
         try:
-            self.run = await run(asked, order.load, order.prompts, **known, **more, **order.options)
+            measured = await run(asked, order.load, order.prompts, **known, **more, **order.options)
+            self.run = measured if known["keep"] else stored(to.path)
         except Exception as error:  # noqa: BLE001  # told by whoever called
             return error
         return None
 
     async def _verify(self, alone: Mapping[str, AbstractProvider]) -> None:
-        order, measured = self._order, self.run
+        order, measured = self.order, self.run
         if measured is None:
             return
         first = summarize(measured).targets[next(iter(alone))].measures["first_content"]
@@ -199,7 +212,7 @@ class _Course:
         )
 
     def _note(self, line: str) -> None:
-        if not self._order.quiet:
+        if not self.order.quiet:
             self._screen.tell(line)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from g4ftrio import SetupError
-from g4ftrio.bench import Ending, EntrantRecord, Run, Writer, read
+from g4ftrio.bench import Ending, EntrantRecord, Run, Writer, page, read, stored, summarize, table
 from tests.bench.records import record, setup
+from tests.bench.runs import drawn
 
 RECORDS = (
     record(entrants=(EntrantRecord(name="x", outcome="won", clean_at=1.5),), winner="x"),
@@ -31,6 +32,32 @@ def path(tmp_path: Path) -> Path:
 def test_a_run_comes_back_whole(path: Path) -> None:
     whole = setup("a", "b", races={"a": ("x",)}, options={"count": 2})
     assert read(path) == Run(setup=whole, records=RECORDS, ending=ENDING)
+
+
+def test_records_can_stay_in_their_file(path: Path) -> None:
+    run = stored(path)
+    assert (run.setup, run.ending, run.interrupted) == (read(path).setup, ENDING, False)
+    assert (len(run.records), tuple(run.records), tuple(run.records)) == (2, RECORDS, RECORDS)
+    assert (run.records[0], run.records[-1], run.records[::-1]) == (RECORDS[0], RECORDS[1], RECORDS[::-1])
+    with pytest.raises(IndexError):
+        run.records[2]
+    path.unlink()
+    with pytest.raises(SetupError, match="cannot be read"):
+        list(run.records)
+
+
+def test_what_is_told_of_records_in_a_file_is_what_is_told_of_those_in_memory(tmp_path: Path) -> None:
+    run = drawn(["a", "b"], 60, errors=0.1)
+    with Writer(tmp_path / "run.jsonl") as writer:
+        writer.begin(run.setup)
+        for each in run.records:
+            writer.write(each)
+        writer.end(run.ending or ENDING)
+    kept = stored(tmp_path / "run.jsonl")
+    summary = summarize(run)
+    assert summarize(kept) == summary
+    assert table(kept, summary) == table(run, summary)
+    assert page(kept, summary) == page(run, summary)
 
 
 def test_every_line_is_on_disk_at_once(tmp_path: Path) -> None:
