@@ -1,4 +1,4 @@
-"""The scripts that hold `g4ftrio bench` against other tools, and against many streams: what can be tried in a second."""
+"""The scripts that hold `g4ftrio bench` against other tools and against many streams: what takes only a second."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def test_what_tools_found_is_a_table_and_a_judgement() -> None:
 import bench_tools as b
 found = {1: {b.OURS: b.Found(400, 1, 64, 2), "aiperf": b.Found(410, 0.9, 60, 20)},
          9: {b.OURS: b.Found(400, 9, 576, 10), "aiperf": b.Found(410, 9, 576, 36)}}
-print(b.tables(b.figures({(name, users): [each] * 3 for users, row in found.items() for name, each in row.items()}, 10)))
+samples = {(name, users): [each] * 3 for users, row in found.items() for name, each in row.items()}
+print(b.tables(b.figures(samples, 10)))
 """
     lines = python("-c", code).splitlines()
     assert "| 9: g4ftrio trio | 400.0 | 9.00 | 576 | 10.0 | 100.0 |" in lines
