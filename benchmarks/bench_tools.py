@@ -263,7 +263,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tools", nargs="+", choices=[*TOOLS], default=[*TOOLS], metavar="NAME")
     parser.add_argument("--users", nargs="+", type=int, default=USERS, metavar="N")
-    parser.add_argument("--waves", type=int, default=10, help="requests of each user that count")
+    parser.add_argument("--waves", type=int, default=30, help="requests of each user that count")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--venvs", type=Path, default=environments.default_folder(), metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print plain data")
