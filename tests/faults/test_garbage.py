@@ -49,12 +49,12 @@ from tests.reports import demo
 from tests.transports.http1_server import Peer, Script, Service, head
 
 NAME = "rubbish"
-SOME = 400  # of a wire's mutations, and of a file's, in the short form
+SOME = 200  # of a wire's mutations, and of a file's, in the short form
 DAY = 86_400.0
 IN_JSON = [name for name, wire in WIRES.items() if wire.modules]
 SOCKETS = ("gemini-live", "openai-realtime", "openai-responses-ws")
 THOROUGH = settings(max_examples=1000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-QUICK = settings(THOROUGH, max_examples=40, derandomize=True)
+QUICK = settings(THOROUGH, max_examples=25, derandomize=True)
 RUBBISH = (
     *(b"", b"\0", b"\xff\xfe\0", b"\xef\xbb\xbf", b"\r\r\r", b"data:\rdata: x\r\r", b"null", b"[]", b"{}", b'""', b"1"),
     *(

@@ -510,6 +510,7 @@ def _seconds_of(load: Load) -> float:
     return process_time() - began
 
 
+@pytest.mark.long
 def test_a_load_that_is_quadratic_would_be_found() -> None:
     def quadratic(n: int) -> Load:
         return lambda: [sum(range(n)) for _ in range(n)]
