@@ -58,7 +58,8 @@ async def weather(remote: Remote, seed: int, races: int) -> None:
     """Hold a storm, and look after every batch what it has left; afterwards see that everything works as before."""
     first = census()
     async with Storm(remote, seed) as storm:
-        await storm.races(range(20))  # what is loaded once, and trio's task that watches reads
+        await storm.races(range(20))  # what is loaded once
+        await _a_connection_is_kept(remote, storm.shared)  # and so trio's task that watches reads lives from here on
         before = storm.count()
         assert before.files <= first.files
         for batch in range(0, races, BATCH):
