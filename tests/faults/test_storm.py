@@ -1,6 +1,6 @@
 """A storm of cancellations leaves nothing behind: no task, no descriptor, no generator, no thread, no memory.
 
-Over sockets, against simulated services in a process of their own: 400 races of three entrants on each of trio and
+Over sockets, against simulated services in a process of their own: 1,000 races of three entrants on each of trio and
 asyncio (every wire, plain and TLS, a place that is mute and one that takes no connection; every policy, mid-stream
 failover with and without a standby; left, settled, dropped, closed, read in bites, from threads), most of them cut off
 at a random moment by a scope, a deadline, a task's own ``cancel()``, twice, or a failing sibling. Ctrl-C: 9 processes
@@ -42,7 +42,7 @@ from tests.faults.storms import PLACES, Storm
 
 ROOT = Path(__file__).parent.parent.parent
 SEED = 7
-RACES = 400
+RACES = 1000
 MANY = 5000
 BATCH = 200
 GROWTH = 4 << 20  # bytes of resident memory in which the last races of a soak may differ from the first
