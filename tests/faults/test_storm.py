@@ -38,7 +38,7 @@ from g4ftrio.testing import Scripted
 from tests import clocks
 from tests.faults.census import census
 from tests.faults.remote import Remote
-from tests.faults.storms import PLACES, Storm
+from tests.faults.storms import PLACES, Storm, lost_places
 
 ROOT = Path(__file__).parent.parent.parent
 SEED = 7
@@ -66,8 +66,10 @@ async def weather(remote: Remote, seed: int, races: int) -> None:
             numbers = range(batch, min(batch + BATCH, races))
             await storm.races(numbers)
             assert await storm.left(before) == {}, f"after races {numbers} of the storm with seed {seed}"
+        slow = remote.asking("slow_head")
+        await _held_at_once(remote, slow, storm.shared, PLACES)
+        await _held_at_once(remote, slow, storm.stock, PLACES - lost_places(storm.stock))
         for client in (storm.shared, storm.stock):
-            await _all_places_are_free(remote, client)
             await _a_connection_is_kept(remote, client)
         _check_limits(remote, storm)
         assert {"cancelled", "done"} <= {*storm.outcomes}, storm.outcomes
@@ -75,10 +77,6 @@ async def weather(remote: Remote, seed: int, races: int) -> None:
         while remote.state().open:  # noqa: ASYNC110  # it is another process that knows
             await anyio.sleep(0.02)
     assert census().files <= first.files
-
-
-async def _all_places_are_free(remote: Remote, client: httpx.AsyncClient) -> None:
-    await _held_at_once(remote, remote.asking("slow_head"), client, PLACES)
 
 
 def _check_limits(remote: Remote, storm: Storm) -> None:
